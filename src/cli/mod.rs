@@ -1,0 +1,1 @@
+//! The command line: arguments into stage options, one file a subcommand.

@@ -1,0 +1,1 @@
+//! A device name into a burn backend.

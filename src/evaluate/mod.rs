@@ -1,0 +1,1 @@
+//! Predicted buildings against true ones.

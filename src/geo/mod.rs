@@ -1,0 +1,1 @@
+//! Rasters and vectors in the world: grids, scenes, footprints, coordinate reference systems.

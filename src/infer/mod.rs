@@ -1,0 +1,1 @@
+//! A scene into scores.

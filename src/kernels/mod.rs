@@ -1,0 +1,1 @@
+//! The operators that burn does too slowly or not at all.

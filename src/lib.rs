@@ -1,0 +1,26 @@
+//! geoseg turns aerial and satellite scenes into building footprints.
+//!
+//! Stages meet only through files: `tiles` cuts scenes and footprints into a tile set, `train` learns a
+//! model from it, `infer` scores a whole scene, `polygonize` turns scores into buildings, `evaluate`
+//! compares buildings with the truth. `docs/architecture.md` draws the picture.
+
+pub mod cli;
+pub mod config;
+pub mod device;
+pub mod error;
+pub mod evaluate;
+pub mod geo;
+pub mod infer;
+pub mod interrupt;
+pub mod kernels;
+pub mod model;
+pub mod output;
+pub mod picture;
+pub mod polygonize;
+pub mod progress;
+pub mod synth;
+pub mod tiles;
+pub mod train;
+pub mod truth;
+
+pub use error::{Error, Result};

@@ -1,0 +1,3 @@
+//! The `geoseg` program.
+
+fn main() {}

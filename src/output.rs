@@ -1,0 +1,99 @@
+//! Outputs appear under their final name only when they are whole.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// A file being written: it has a temporary name beside the final one until [`Staged::commit`].
+/// Dropped without a commit, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Staged {
+    staging: tempfile::TempDir,
+    temporary: PathBuf,
+    target: PathBuf,
+}
+
+impl Staged {
+    /// Prepares to write `target`.
+    ///
+    /// # Errors
+    /// The folder is missing or read-only, or `target` exists and `overwrite` is false.
+    pub fn new(target: impl AsRef<Path>, overwrite: bool) -> Result<Self> {
+        let target = target.as_ref().to_owned();
+        check_writable(&target, overwrite)?;
+        let folder = parent(&target);
+        let name = target.file_name().ok_or_else(|| {
+            Error::input(&target, "a file name", "a folder", "name the file to write")
+        })?;
+        // A folder of its own: drivers write companions (.shx, .dbf, -wal) beside the file.
+        let staging = tempfile::Builder::new()
+            .prefix(".geoseg-")
+            .tempdir_in(folder)
+            .map_err(Error::io(folder))?;
+        let temporary = staging.path().join(name);
+        Ok(Self { staging, temporary, target })
+    }
+
+    /// Where to write for now; the extension is the final one.
+    pub fn path(&self) -> &Path {
+        &self.temporary
+    }
+
+    /// Moves the file, and the companions that a driver wrote beside it, to the final name.
+    ///
+    /// # Errors
+    /// Nothing was written, or the move failed.
+    pub fn commit(self) -> Result<()> {
+        let folder = parent(&self.target);
+        let entries = std::fs::read_dir(self.staging.path()).map_err(Error::io(&self.target))?;
+        let mut main_file_last = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(Error::io(&self.target))?.path();
+            main_file_last.push(path);
+        }
+        main_file_last.sort_by_key(|path| *path == self.temporary);
+        for from in main_file_last {
+            if let Some(name) = from.file_name() {
+                std::fs::rename(&from, folder.join(name)).map_err(Error::io(&self.target))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses, before any work is done, an output that could not be written at its end.
+///
+/// # Errors
+/// The folder is missing, or `target` exists and `overwrite` is false.
+pub fn check_writable(target: &Path, overwrite: bool) -> Result<()> {
+    let folder = parent(target);
+    if !folder.is_dir() {
+        return Err(Error::input(
+            target,
+            "an existing folder to write into",
+            format!("no folder {}", folder.display()),
+            "create it, or choose another path",
+        ));
+    }
+    if target.exists() && !overwrite {
+        return Err(Error::Exists { path: target.to_owned() });
+    }
+    Ok(())
+}
+
+/// Writes `bytes` to `target` in one piece.
+///
+/// # Errors
+/// As [`Staged::new`], and what the file system says.
+pub fn write_whole(target: impl AsRef<Path>, bytes: &[u8], overwrite: bool) -> Result<()> {
+    let staged = Staged::new(&target, overwrite)?;
+    std::fs::write(staged.path(), bytes).map_err(Error::io(&target))?;
+    staged.commit()
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}

@@ -1,0 +1,1 @@
+//! Synthetic towns: scenes and footprints of any size.

@@ -1,0 +1,1 @@
+//! Scenes and footprints into a tile set.

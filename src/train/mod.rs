@@ -1,0 +1,1 @@
+//! A tile set into a model.

@@ -1,0 +1,1 @@
+//! Footprints into label masks.
