@@ -1,4 +1,4 @@
-//! CubeCL backends (CUDA, Vulkan) run the plain forms.
+//! `CubeCL` backends (CUDA, Vulkan) run the plain forms.
 
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
 

@@ -1,7 +1,7 @@
 //! Every operator of [`Kernels`](super::Kernels) and its gradients in burn's own tensor operations: the form that
-//! CubeCL backends run, and the reference for the others.
+//! `CubeCL` backends run, and the reference for the others.
 //!
-//! Two of burn's own gradients are avoided: bilinear interpolation has none on CubeCL backends, and the gradient of a
+//! Two of burn's own gradients are avoided: bilinear interpolation has none on `CubeCL` backends, and the gradient of a
 //! grouped convolution by its weight launches one convolution a group.
 
 use burn::tensor::{

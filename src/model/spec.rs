@@ -44,7 +44,7 @@ pub struct ModelSpec {
 }
 
 impl Default for ModelSpec {
-    /// FPN on EfficientNet-b0 for three bands with ImageNet's statistics, one class.
+    /// FPN on `EfficientNet`-b0 for three bands with ImageNet's statistics, one class.
     fn default() -> Self {
         Self {
             arch: "fpn".into(),

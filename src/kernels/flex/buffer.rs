@@ -42,10 +42,15 @@ impl Shared {
     ///
     /// # Safety
     /// No two threads may hold overlapping slices at once, and the memory behind must be alive.
-    #[allow(clippy::mut_from_ref)]
     pub unsafe fn slice<'a>(&self, from: usize, len: usize) -> &'a mut [f32] {
         assert!(from + len <= self.len, "slice beyond its memory");
         // SAFETY: in bounds as checked; alive and not aliased as the caller promises.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(from), len) }
+    }
+
+    /// The place of value `from`, where `len` values follow.
+    pub fn pointer(&self, from: usize, len: usize) -> *mut f32 {
+        assert!(from + len <= self.len, "pointer beyond its memory");
+        self.start.wrapping_add(from)
     }
 }

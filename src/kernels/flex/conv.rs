@@ -37,25 +37,29 @@ impl Matrix {
 /// `out = a b`, plus `out` where `add`; `out` is `[m, n]` with rows `step` apart.
 ///
 /// # Safety
-/// All of `a` `[m, k]` and `b` `[k, n]` must lie in their slices.
+/// All of `a` `[m, k]` and `b` `[k, n]` must lie in their slices, and no other thread may touch the `[m, n]` values from
+/// `out` on. It may touch those between the rows.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a matrix product has three sizes and three matrices"
+)]
 unsafe fn product(
     m: usize,
     n: usize,
     k: usize,
-    out: &mut [f32],
+    out: *mut f32,
     step: usize,
     add: bool,
     a: Matrix,
     b: Matrix,
 ) {
-    assert!(m > 0 && (m - 1) * step + n <= out.len(), "product beyond its memory");
-    // SAFETY: `out` was checked; `a` and `b` are the caller's promise.
+    // SAFETY: the caller's promise.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            out.as_mut_ptr(),
+            out,
             1,
             step as isize,
             add,
@@ -136,6 +140,7 @@ fn by_tap(weight: &[f32], channels: (usize, usize), taps: usize, turned: bool) -
 }
 
 /// Convolution of stride 1 of padded images by weights `[taps, m, in]`, to `[n, m, out_h, out_w]`.
+#[expect(clippy::too_many_arguments, reason = "sizes of a convolution, all plain numbers")]
 fn shifted(
     x: &Padded,
     n: usize,
@@ -168,7 +173,7 @@ fn shifted(
             let b = Matrix::new(&x.values, from, x.step, 1);
             assert!(from + (k - 1) * x.step + px <= x.values.len(), "tap beyond the padded image");
             // SAFETY: the last value of b was just checked; a is [channels, k] inside its tap.
-            unsafe { product(channels, px, k, scratch, px, tap > 0, a, b) };
+            unsafe { product(channels, px, k, scratch.as_mut_ptr(), px, tap > 0, a, b) };
         }
         for c in 0..channels {
             let place = ((image * m + first + c) * out_h + first_row) * out_w;
@@ -217,9 +222,10 @@ fn pointwise(
             let out = unsafe { shared.slice(start + c * px, count) };
             out.fill(bias.map_or(0.0, |bias| bias[first + c]));
         }
-        // SAFETY: the rows' gaps are written by other tasks, and gemm touches only its own columns; b ends with image.
+        // SAFETY: these pixels of these channels belong to this task, and end where the pointer's length ends; b ends with
+        // its image.
         unsafe {
-            let out = shared.slice(start, (channels - 1) * px + count);
+            let out = shared.pointer(start, (channels - 1) * px + count);
             product(channels, count, k, out, px, bias.is_some(), a, b);
         }
     });
@@ -286,16 +292,8 @@ fn strided(
         patches(&x[image * channels * h * w..], shape, kernel, sliding, rows, seen);
         // SAFETY: a is [m, k] = all of the weight, b is [k, px] = all of the patches.
         unsafe {
-            product(
-                m,
-                px,
-                k,
-                sums,
-                px,
-                false,
-                Matrix::new(weight, 0, k, 1),
-                Matrix::new(seen, 0, px, 1),
-            )
+            let (a, b) = (Matrix::new(weight, 0, k, 1), Matrix::new(seen, 0, px, 1));
+            product(m, px, k, sums.as_mut_ptr(), px, false, a, b);
         };
         for c in 0..m {
             // SAFETY: these rows of this channel belong to this task.
@@ -437,7 +435,7 @@ pub fn grad_weight(
         // SAFETY: each task has its own rows of its own tap and image; b's last value was checked, a is [rows, px].
         unsafe {
             let out = shared.slice(((image * taps + tap) * m + first) * channels, rows * channels);
-            product(rows, channels, px, out, channels, false, a, b);
+            product(rows, channels, px, out.as_mut_ptr(), channels, false, a, b);
         }
     });
     over_images(&of_images, n, taps, m, channels)
@@ -462,7 +460,7 @@ fn strided_grad_weight(
             patches(&x[image * channels * h * w..], shape, kernel, sliding, 0..out_h, seen);
             let (a, b) = (Matrix::new(grad, image * m * px, px, 1), Matrix::new(seen, 0, 1, px));
             // SAFETY: a is the image's [m, px] gradient, b all of the patches, transposed.
-            unsafe { product(m, k, px, out, k, false, a, b) };
+            unsafe { product(m, k, px, out.as_mut_ptr(), k, false, a, b) };
         },
     );
     over_images(&of_images, n, 1, m, k)

@@ -59,7 +59,7 @@ fn fill(
     }
 }
 
-#[allow(clippy::inline_always)]
+#[expect(clippy::inline_always, reason = "compiled along with each version of a loop")]
 #[inline(always)]
 fn convolve_with<const FMA: bool>(
     scratch: &[f32],
@@ -183,7 +183,7 @@ pub fn grad_x(
     out
 }
 
-#[allow(clippy::inline_always)]
+#[expect(clippy::inline_always, reason = "compiled along with each version of a loop")]
 #[inline(always)]
 fn correlate_with<const FMA: bool, const K: usize>(
     scratch: &[f32],

@@ -73,7 +73,7 @@ macro_rules! multiversion {
 pub(super) use multiversion;
 
 /// `a * b + c`, fused where that is one instruction.
-#[allow(clippy::inline_always)]
+#[expect(clippy::inline_always, reason = "compiled along with each version of a loop")]
 #[inline(always)]
 pub fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
@@ -83,7 +83,12 @@ pub fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
 ///
 /// `2^n e^r` with `|r| <= ln 2 / 2` and a polynomial of degree 6 (its coefficients are Taylor's, the last ones moved
 /// for the smallest error over that range, as in the Cephes library).
-#[allow(clippy::inline_always, clippy::excessive_precision, clippy::unreadable_literal)]
+#[expect(
+    clippy::inline_always,
+    clippy::excessive_precision,
+    clippy::unreadable_literal,
+    reason = "compiled along with each version of a loop; coefficients as published"
+)]
 #[inline(always)]
 pub fn exp<const FMA: bool>(x: f32) -> f32 {
     /// Adding it leaves the nearest whole number in the low bits.
@@ -109,7 +114,7 @@ pub fn exp<const FMA: bool>(x: f32) -> f32 {
 }
 
 /// `1 / (1 + exp(-x))`.
-#[allow(clippy::inline_always)]
+#[expect(clippy::inline_always, reason = "compiled along with each version of a loop")]
 #[inline(always)]
 pub fn sigmoid<const FMA: bool>(x: f32) -> f32 {
     1.0 / (1.0 + exp::<FMA>(-x))
@@ -119,7 +124,7 @@ pub fn sigmoid<const FMA: bool>(x: f32) -> f32 {
 pub const LANES: usize = 32;
 
 /// Lanes added up in a fixed order.
-#[allow(clippy::inline_always)]
+#[expect(clippy::inline_always, reason = "compiled along with each version of a loop")]
 #[inline(always)]
 pub fn total(lanes: &[f32; LANES]) -> f64 {
     let mut sum = 0.0;
