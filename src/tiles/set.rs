@@ -96,12 +96,31 @@ pub struct TileSetInfo {
     pub band_std: Vec<f64>,
     /// Number of folds of the training tiles, 0 for none.
     pub folds: u32,
+    /// The scenes that the tiles come from.
+    pub scenes: Vec<SceneInfo>,
     /// Tiles per split, scene and scale, and what was left out.
     pub counts: Vec<TileCounts>,
     /// What the person who made the set was warned of.
     pub warnings: Vec<String>,
     /// Hash of the configuration and of the inputs.
     pub fingerprint: String,
+}
+
+/// One scene of a set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SceneInfo {
+    /// Its folder in the set.
+    pub name: String,
+    /// The image, as the configuration names it.
+    pub image: PathBuf,
+    /// The CRS (`EPSG:32645`, or a name); `None` without georeference.
+    pub crs: Option<String>,
+    /// Footprints read.
+    pub footprints: usize,
+    /// Footprints whose rings were mended.
+    pub repaired: usize,
+    /// Features left out because they have no area.
+    pub dropped: usize,
 }
 
 /// One line of the summary: one scene at one scale in one split.
