@@ -6,6 +6,9 @@ use gdal::Dataset;
 use gdal::vector::{Feature, LayerAccess};
 
 use crate::error::{Error, Result};
+use crate::geo::Crs;
+use crate::geo::vector::{FieldKind, LayerWriter, Value};
+use crate::output::Staged;
 
 use super::set::TileRecord;
 
@@ -14,8 +17,74 @@ const LAYER: &str = "tiles";
 /// `fold` of a tile in a set without folds: the column has no nulls, so that QGIS styles by number.
 const NO_FOLD: i64 = -1;
 
+/// A GeoPackage notes when it was last changed. A fixed time makes equal sets equal files.
+const TIME: &str = "2000-01-01T00:00:00.000Z";
+
+const FIELDS: [(&str, FieldKind); 12] = [
+    ("image", FieldKind::Text),
+    ("mask", FieldKind::Text),
+    ("scene", FieldKind::Text),
+    ("scale", FieldKind::Text),
+    ("gsd_m", FieldKind::Real),
+    ("split", FieldKind::Text),
+    ("fold", FieldKind::Int),
+    ("row", FieldKind::Int),
+    ("col", FieldKind::Int),
+    ("valid_fraction", FieldKind::Real),
+    ("building_fraction", FieldKind::Real),
+    ("building_count", FieldKind::Int),
+];
+
+/// Writes all rows, in their order; `outlines` are the rectangles, in `crs`.
+pub(super) fn write(
+    path: &Path,
+    crs: Option<&Crs>,
+    rows: &[(&TileRecord, geo::Geometry<f64>)],
+) -> Result<()> {
+    let staged = Staged::new(path, true)?;
+    // This thread's alone, so that nothing else in the process sees the clock stand still.
+    gdal::config::set_thread_local_config_option("OGR_CURRENT_DATE", TIME)
+        .map_err(Error::gdal(path))?;
+    let written = write_rows(staged.path(), crs, rows);
+    gdal::config::clear_thread_local_config_option("OGR_CURRENT_DATE")
+        .map_err(Error::gdal(path))?;
+    written?;
+    staged.commit()
+}
+
+fn write_rows(
+    path: &Path,
+    crs: Option<&Crs>,
+    rows: &[(&TileRecord, geo::Geometry<f64>)],
+) -> Result<()> {
+    let mut layer = LayerWriter::create(path, LAYER, crs, &FIELDS)?;
+    for (tile, outline) in rows {
+        let image = tile.image.to_string_lossy();
+        let mask = tile.mask.to_string_lossy();
+        layer.push(
+            outline,
+            &[
+                Value::Text(&image),
+                Value::Text(&mask),
+                Value::Text(&tile.scene),
+                Value::Text(&tile.scale),
+                Value::Real(if tile.gsd_m.is_finite() { tile.gsd_m } else { 0.0 }),
+                Value::Text(tile.split.as_str()),
+                Value::Int(tile.fold.map_or(NO_FOLD, i64::from)),
+                Value::Int(tile.row as i64),
+                Value::Int(tile.col as i64),
+                Value::Real(tile.valid_fraction),
+                Value::Real(tile.building_fraction),
+                Value::Int(tile.building_count as i64),
+            ],
+        )?;
+    }
+    layer.finish()
+}
+
 /// Reads all rows, in the order in which they were written.
 pub(super) fn read(path: &Path) -> Result<Vec<TileRecord>> {
+    crate::geo::init();
     let dataset = Dataset::open(path).map_err(Error::gdal(path))?;
     let mut layer = dataset.layer_by_name(LAYER).map_err(Error::gdal(path))?;
     layer.features().map(|feature| record(path, &feature)).collect()

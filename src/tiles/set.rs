@@ -292,6 +292,7 @@ pub(super) fn read_info(root: &Path) -> Result<TileSetInfo> {
 
 /// `[band][row][col]` of a GeoTIFF tile.
 fn read_image(path: &Path, side: usize, bands: usize) -> Result<Vec<u8>> {
+    crate::geo::init();
     let dataset = Dataset::open(path).map_err(Error::gdal(path))?;
     let found = (dataset.raster_size(), dataset.raster_count());
     if found != ((side, side), bands) {
