@@ -15,8 +15,10 @@ type Diff = Autodiff<Flex>;
 
 /// The reference folder, or `None` (with a message) where it is missing.
 fn reference(folder: &str) -> Option<PathBuf> {
-    let shared = std::env::var("GEOSEG_SHARED")
-        .map_or_else(|_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+    let shared = std::env::var("GEOSEG_SHARED").map_or_else(
+        |_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"),
+        PathBuf::from,
+    );
     let path = shared.join("reference").join(folder);
     if path.is_dir() {
         return Some(path);
@@ -83,7 +85,10 @@ fn losses_and_their_gradients_equal_those_of_pytorch() {
             let gradient = logits.grad(&gradients).unwrap().into_data().to_vec::<f32>().unwrap();
             let value = f64::from(value.into_scalar());
             let wanted = expected[case][name]["value"].as_f64().unwrap();
-            assert!((value - wanted).abs() <= 2e-6 * wanted.abs(), "{case}/{name}: {value} {wanted}");
+            assert!(
+                (value - wanted).abs() <= 2e-6 * wanted.abs(),
+                "{case}/{name}: {value} {wanted}"
+            );
             let (wanted, _) = array(&file, &format!("{case}/grad/{name}"));
             let largest = wanted.iter().fold(0f32, |a, b| a.max(b.abs()));
             for (got, wanted) in gradient.iter().zip(&wanted) {

@@ -431,9 +431,10 @@ impl DataSection {
         require(self.fold >= -1, "data.fold", self.fold, "a fold's number, or -1")?;
         within("data.empty_weight", self.empty_weight, 0.0, 1000.0)?;
         require(self.workers <= 256, "data.workers", self.workers, "at most 256")?;
-        for (key, weights) in
-            [("data.scale_weights", &self.scale_weights), ("data.scene_weights", &self.scene_weights)]
-        {
+        for (key, weights) in [
+            ("data.scale_weights", &self.scale_weights),
+            ("data.scene_weights", &self.scene_weights),
+        ] {
             for (name, &weight) in weights {
                 within(&format!("{key}.{name}"), weight, 0.0, 1000.0)?;
             }

@@ -251,7 +251,10 @@ fn values_of(class: &str, marked: &[String]) -> Result<Vec<u8>> {
     }
     Err(Error::config(
         "model.classes",
-        format!("asks for \"{class}\", but the tiles mark only {}; cut them with it", marked.join(", ")),
+        format!(
+            "asks for \"{class}\", but the tiles mark only {}; cut them with it",
+            marked.join(", ")
+        ),
     ))
 }
 

@@ -277,7 +277,10 @@ fn panels(entries: &[Entry]) -> Vec<Panel> {
     vec![
         Panel {
             label: "loss over step".into(),
-            series: vec![train("training", |step| step.loss), val("validation", |entry| entry.loss)],
+            series: vec![
+                train("training", |step| step.loss),
+                val("validation", |entry| entry.loss),
+            ],
         },
         Panel {
             label: "pixel IoU over step".into(),

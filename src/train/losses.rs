@@ -35,14 +35,11 @@ pub fn losses<B: Backend>(
 ) -> Losses<B> {
     let focal = (section.focal_weight > 0.0)
         .then(|| focal(logits.clone(), truth, section.focal_gamma, section.focal_alpha));
-    let dice = (section.dice_weight > 0.0)
-        .then(|| soft_dice(logits.clone(), truth, section.dice_smooth));
+    let dice =
+        (section.dice_weight > 0.0).then(|| soft_dice(logits.clone(), truth, section.dice_smooth));
     let bce = (section.bce_weight > 0.0).then(|| bce(logits.clone(), truth));
-    let weighted = [
-        (&focal, section.focal_weight),
-        (&dice, section.dice_weight),
-        (&bce, section.bce_weight),
-    ];
+    let weighted =
+        [(&focal, section.focal_weight), (&dice, section.dice_weight), (&bce, section.bce_weight)];
     let total = weighted
         .into_iter()
         .filter_map(|(loss, weight)| loss.clone().map(|loss| loss.mul_scalar(weight)))
@@ -87,11 +84,7 @@ pub fn bce<B: Backend>(logits: Tensor<B, 4>, truth: &Truth<B>) -> Tensor<B, 1> {
 
 /// Soft Dice loss: `1 - (2 TP + smooth) / (2 TP + FN + FP + smooth)` with probabilities summed over the
 /// batch's valid pixels, mean over classes.
-pub fn soft_dice<B: Backend>(
-    logits: Tensor<B, 4>,
-    truth: &Truth<B>,
-    smooth: f64,
-) -> Tensor<B, 1> {
+pub fn soft_dice<B: Backend>(logits: Tensor<B, 4>, truth: &Truth<B>, smooth: f64) -> Tensor<B, 1> {
     let labels = truth.labels.clone() * truth.valid.clone(); // [n, classes, h, w]
     let overlap = sum_per_class(sigmoid(logits.clone()) * labels.clone()); // [classes]
     let both = sum_per_class(sigmoid(logits) * truth.valid.clone()) + sum_per_class(labels);

@@ -81,7 +81,8 @@ pub fn warp(tile: &TilePixels, affine: &Affine, side_px: usize, fill: &[f32]) ->
             let neighbours = neighbours(tile, &has_data, x, y);
             for band in 0..tile.bands {
                 let plane = &tile.image[band * tile_area..(band + 1) * tile_area];
-                let sum: f32 = neighbours.iter().map(|&(i, weight)| f32::from(plane[i]) * weight).sum();
+                let sum: f32 =
+                    neighbours.iter().map(|&(i, weight)| f32::from(plane[i]) * weight).sum();
                 crop.image[band * area + to] = sum / 255.0;
             }
         }
