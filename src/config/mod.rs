@@ -1,3 +1,4 @@
 //! Typed configuration files.
 
 pub mod dataset;
+pub mod train;
