@@ -1,0 +1,37 @@
+//! `geoseg tiles`.
+
+use std::path::PathBuf;
+
+use super::Context;
+use super::args::ConfigArgs;
+use crate::error::Result;
+
+const EXAMPLES: &str = "\
+Examples:
+  geoseg tiles --config dataset.toml -o tiles
+  geoseg tiles --config dataset.toml --set tiles.gsd_m=[0.15,0.3] --set split.mode=blocks -o tiles
+
+config/dataset.toml lists every key with its default. A run that was stopped goes on where it was
+when it is started again with the same configuration.";
+
+/// Cut scenes and footprints into a tile set
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Folder of the tile set
+    #[arg(short, long, value_name = "FOLDER")]
+    output: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Seed of every random choice; the same as --set split.seed=N
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Replace a tile set that is there already
+    #[arg(long)]
+    overwrite: bool,
+}
+
+pub(super) fn run(args: &Args, _context: &Context) -> Result<()> {
+    let _ = (&args.output, &args.config, args.seed, args.overwrite);
+    Ok(())
+}
