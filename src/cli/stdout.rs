@@ -13,7 +13,9 @@ use crate::error::{Error, Result};
 pub fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
-        Err(problem) if problem.kind() != ErrorKind::BrokenPipe => Err(Error::io("stdout")(problem)),
+        Err(problem) if problem.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::io("stdout")(problem))
+        }
         _ => Ok(()),
     }
 }

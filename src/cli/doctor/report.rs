@@ -254,11 +254,7 @@ impl Disk {
             .iter()
             .filter(|disk| holds(disk.mount_point()))
             .max_by_key(|disk| disk.mount_point().as_os_str().len())?;
-        Some(Self {
-            free_bytes: disk.available_space(),
-            total_bytes: disk.total_space(),
-            folder,
-        })
+        Some(Self { free_bytes: disk.available_space(), total_bytes: disk.total_space(), folder })
     }
 }
 
