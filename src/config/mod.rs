@@ -3,6 +3,8 @@
 //! A stage's configuration is a struct that derives `Serialize` and `Deserialize` with
 //! `#[serde(default, deny_unknown_fields)]`; its `Default` is the only place where defaults stand.
 
+pub mod dataset;
+
 mod layers;
 mod unknown;
 
