@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::Context;
 use super::args::ConfigArgs;
+use super::{Context, stdout};
+use crate::config::dataset::DatasetConfig;
 use crate::error::Result;
+use crate::tiles;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,7 +33,16 @@ pub struct Args {
     overwrite: bool,
 }
 
-pub(super) fn run(args: &Args, _context: &Context) -> Result<()> {
-    let _ = (&args.output, &args.config, args.seed, args.overwrite);
-    Ok(())
+pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
+    let seed = args.seed.map(|seed| format!("split.seed={seed}"));
+    let layers = args.config.layers(seed.as_slice())?;
+    let mut config = layers.parse::<DatasetConfig>()?;
+    if let Some(folder) = layers.folder_of("scene") {
+        config.resolve_paths(folder);
+    }
+    let report = tiles::run(&config, &args.output, args.overwrite, context.progress)?;
+    for warning in report.warnings() {
+        tracing::warn!("{warning}");
+    }
+    stdout::print(&report.to_string())
 }
