@@ -62,17 +62,12 @@ pub(super) fn cut(
             }
         }
     }
-    let sums =
-        (tile.group.split == Split::Train).then(|| BandSums::of(&data, &pixels.valid));
+    let sums = (tile.group.split == Split::Train).then(|| BandSums::of(&data, &pixels.valid));
     let buildings = scene.truth.buildings_in(grid, inside);
-    let mask_path = path.with_file_name(format!(
-        "{:06}_{:06}_mask.png",
-        tile.window.row, tile.window.col
-    ));
-    let image: Vec<u8> = data
-        .chunks_exact(inside.area())
-        .flat_map(|plane| padded(plane, inside, side, 0))
-        .collect();
+    let mask_path =
+        path.with_file_name(format!("{:06}_{:06}_mask.png", tile.window.row, tile.window.col));
+    let image: Vec<u8> =
+        data.chunks_exact(inside.area()).flat_map(|plane| padded(plane, inside, side, 0)).collect();
     let staged = Staged::new(root.join(&path), true)?;
     let georeference = grid.window(tile.window);
     let format = config.tiles.format;

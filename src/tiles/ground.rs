@@ -45,7 +45,12 @@ impl RTreeObject for Outline {
 ///
 /// # Errors
 /// A corner cannot be reprojected.
-pub fn outline(grid: &Grid, window: Window, inset: f64, way: Option<&Reprojection>) -> Result<Polygon<f64>> {
+pub fn outline(
+    grid: &Grid,
+    window: Window,
+    inset: f64,
+    way: Option<&Reprojection>,
+) -> Result<Polygon<f64>> {
     let (c0, r0) = (window.col as f64 + inset, window.row as f64 + inset);
     let c1 = window.right().min(grid.width) as f64 - inset;
     let r1 = window.bottom().min(grid.height) as f64 - inset;

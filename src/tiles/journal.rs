@@ -54,10 +54,8 @@ pub struct BandSums {
 impl BandSums {
     /// Sums of `[band, row, col]` values where `valid` (`[row, col]`).
     pub fn of(data: &[u8], valid: &[bool]) -> Self {
-        let mut sums = Self {
-            count: valid.iter().filter(|valid| **valid).count() as u64,
-            ..Self::default()
-        };
+        let mut sums =
+            Self { count: valid.iter().filter(|valid| **valid).count() as u64, ..Self::default() };
         for plane in data.chunks_exact(valid.len().max(1)) {
             let values = plane.iter().zip(valid).filter(|(_, valid)| **valid);
             let (sum, squares) = values.fold((0, 0), |(sum, squares), (&value, _)| {

@@ -16,8 +16,9 @@ mod root;
 pub mod set;
 mod sheet;
 mod split;
+mod summary;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -27,17 +28,16 @@ use crate::error::{Error, Result};
 use crate::geo::{Crs, Scene};
 use crate::output::write_whole;
 use crate::progress::{Bar, Progress};
-use crate::truth::TruthOptions;
 
 pub use listing::scene_splits;
 pub use report::Report;
 pub use set::{SceneInfo, Split, TileCounts, TilePixels, TileRecord, TileSet, TileSetInfo};
 
 use ground::Outline;
-use journal::{BandSums, Journal, Kept, Outcome};
+use journal::{Journal, Kept, Outcome};
 use plan::PlannedTile;
 use prepare::{Dataset, Prepared};
-use set::{CONFIG_FILE, FORMAT, INDEX_FILE, INFO_FILE};
+use set::{CONFIG_FILE, INDEX_FILE, INFO_FILE};
 use split::Group;
 
 /// Tiles that a task cuts with one open scene: about a row of a scene, whose blocks GDAL then decodes
@@ -70,7 +70,12 @@ pub fn run(
     let overlaps = drop_overlaps(&dataset, &mut plans, config)?;
     check_any(&plans, config)?;
     if let root::Found::Finished(info) = root::claim(out, &fingerprint, overwrite)? {
-        return Ok(Report { root: out.to_owned(), info: *info, resumed: 0, already_complete: true });
+        return Ok(Report {
+            root: out.to_owned(),
+            info: *info,
+            resumed: 0,
+            already_complete: true,
+        });
     }
     let (journal, mut done) = Journal::open(out, &fingerprint)?;
     write_whole(out.join(CONFIG_FILE), effective.as_bytes(), true)?;
@@ -85,8 +90,12 @@ pub fn run(
     }
     bar.finish();
 
-    warn(config, &cut, &plans, overlaps, &mut dataset.warnings);
-    let info = describe(config, &dataset, &cut, &plans, fingerprint);
+    if kept(&cut).next().is_none() {
+        root::abandon(out)?;
+        return Err(no_tile(config));
+    }
+    summary::warn(config, &cut, &plans, overlaps, &mut dataset.warnings);
+    let info = summary::describe(config, &dataset, &cut, &plans, fingerprint);
     let tiles = write_index(out, &dataset, &cut)?;
     let set = TileSet { root: out.to_owned(), info, tiles };
     sheet::write(&set)?;
@@ -100,8 +109,9 @@ pub fn run(
 }
 
 fn effective(config: &DatasetConfig) -> Result<String> {
-    let text = toml::to_string(config)
-        .map_err(|error| Error::config("split.seed", format!("cannot be written as TOML: {error}")))?;
+    let text = toml::to_string(config).map_err(|error| {
+        Error::config("split.seed", format!("cannot be written as TOML: {error}"))
+    })?;
     Ok(format!("# Written by geoseg {}.\n\n{text}", env!("CARGO_PKG_VERSION")))
 }
 
@@ -245,123 +255,26 @@ fn kept<'a>(cut: &'a [Cut<'_>]) -> impl Iterator<Item = (usize, &'a PlannedTile,
     })
 }
 
-fn warn(
-    config: &DatasetConfig,
-    cut: &[Cut<'_>],
-    plans: &[plan::ScenePlan],
-    overlaps: usize,
-    warnings: &mut Vec<String>,
-) {
-    if overlaps > 0 {
-        warnings.push(format!(
-            "scenes overlap: {overlaps} tiles left out, because a tile of another split or fold covers \
-             the same ground"
-        ));
-    }
-    for split in Split::ALL {
-        let wanted = plans.iter().flat_map(|plan| plan.tiles.iter().map(|tile| tile.group.split));
-        let dropped = plans.iter().flat_map(|plan| plan.dropped.iter().map(|(group, _)| group.split));
-        let planned = wanted.chain(dropped).any(|planned| planned == split);
-        if planned && !kept(cut).any(|(_, tile, _)| tile.group.split == split) {
-            warnings.push(format!(
-                "no {split} tile is left: look at `tiles.min_valid_fraction` ({}), the AOI and the gap",
-                config.tiles.min_valid_fraction
-            ));
-        }
-    }
-    if !kept(cut).any(|(_, _, kept)| kept.sums.is_some()) {
-        warnings.push("no training tiles: the set holds no band statistics".to_owned());
-    }
-}
-
-fn describe(
-    config: &DatasetConfig,
-    dataset: &Dataset,
-    cut: &[Cut<'_>],
-    plans: &[plan::ScenePlan],
-    fingerprint: String,
-) -> TileSetInfo {
-    let mut sums = BandSums::default();
-    for tile in kept(cut).filter_map(|(_, _, kept)| kept.sums.as_ref()) {
-        sums.add(tile);
-    }
-    let (band_mean, band_std) = sums.mean_std(dataset.bands);
-    let truth = TruthOptions {
-        all_touched: config.truth.all_touched,
-        boundary_m: config.truth.boundary_m,
-        contact_m: config.truth.contact_m,
-    };
-    TileSetInfo {
-        format: FORMAT,
-        bands: dataset.bands,
-        band_names: band_names(dataset.bands),
-        value_range: dataset.value_range,
-        classes: truth.classes(),
-        tile_px: config.tiles.tile_px,
-        band_mean,
-        band_std,
-        folds: config.split.folds,
-        scenes: dataset.scenes.iter().map(|scene| scene.info.clone()).collect(),
-        counts: count(dataset, cut, plans),
-        warnings: dataset.warnings.clone(),
-        fingerprint,
-    }
-}
-
-fn band_names(bands: usize) -> Vec<String> {
-    if bands == 3 {
-        return ["red", "green", "blue"].map(str::to_owned).to_vec();
-    }
-    (1..=bands).map(|band| format!("band{band}")).collect()
-}
-
-fn count(dataset: &Dataset, cut: &[Cut<'_>], plans: &[plan::ScenePlan]) -> Vec<TileCounts> {
-    let mut lines: BTreeMap<(Split, usize, usize), (TileCounts, BTreeSet<usize>)> = BTreeMap::new();
-    for (number, (tiles, plan)) in cut.iter().zip(plans).enumerate() {
-        let scene = &dataset.scenes[number];
-        let mut line = |split: Split, scale: usize, f: &mut dyn FnMut(&mut TileCounts, &mut BTreeSet<usize>)| {
-            let (counts, buildings) = lines.entry((split, number, scale)).or_insert_with(|| {
-                let counts = TileCounts {
-                    split,
-                    scene: scene.info.name.clone(),
-                    scale: scene.scales[scale].name.clone(),
-                    tiles: 0,
-                    buildings: 0,
-                    skipped_nodata: 0,
-                    skipped_empty: 0,
-                    skipped_overlap: 0,
-                };
-                (counts, BTreeSet::new())
-            });
-            f(counts, buildings);
-        };
-        for (tile, outcome) in tiles {
-            line(tile.group.split, tile.scale, &mut |counts, buildings| match outcome {
-                Outcome::Kept(kept) => {
-                    counts.tiles += 1;
-                    buildings.extend(&kept.buildings);
-                }
-                Outcome::NoData => counts.skipped_nodata += 1,
-                Outcome::Empty => counts.skipped_empty += 1,
-            });
-        }
-        for (group, scale) in &plan.dropped {
-            line(group.split, *scale, &mut |counts, _| counts.skipped_overlap += 1);
-        }
-    }
-    lines
-        .into_values()
-        .map(|(counts, buildings)| TileCounts { buildings: buildings.len(), ..counts })
-        .collect()
+/// Every tile was left out.
+fn no_tile(config: &DatasetConfig) -> Error {
+    let images: Vec<String> =
+        config.scene.iter().map(|scene| scene.image.display().to_string()).collect();
+    Error::input(
+        images.join(", "),
+        format!(
+            "a tile of {} px with a share of at least {} labelled pixels, and buildings",
+            config.tiles.tile_px, config.tiles.min_valid_fraction
+        ),
+        "none (no data, outside the AOI, or no building with `tiles.keep_empty` below 1)",
+        "look at the scene's nodata and AOI, or change `tiles.tile_px`, `tiles.min_valid_fraction` \
+         or `tiles.keep_empty`",
+    )
 }
 
 /// Writes `tiles.gpkg` and returns its rows, ordered by split, scene, scale, row and column.
 fn write_index(out: &Path, dataset: &Dataset, cut: &[Cut<'_>]) -> Result<Vec<TileRecord>> {
-    let ways: Vec<_> = dataset
-        .scenes
-        .iter()
-        .map(|scene| ground::to_degrees(scene.native.crs.as_ref()))
-        .collect();
+    let ways: Vec<_> =
+        dataset.scenes.iter().map(|scene| ground::to_degrees(scene.native.crs.as_ref())).collect();
     let in_degrees = ways.iter().any(Option::is_some);
     let mut rows = Vec::new();
     for (scene, tile, kept) in kept(cut) {
@@ -376,7 +289,8 @@ fn write_index(out: &Path, dataset: &Dataset, cut: &[Cut<'_>]) -> Result<Vec<Til
         rows.push((&kept.record, outline));
     }
     rows.sort_by(|(a, _), (b, _)| {
-        (a.split, &a.scene, &a.scale, a.row, a.col).cmp(&(b.split, &b.scene, &b.scale, b.row, b.col))
+        (a.split, &a.scene, &a.scale, a.row, a.col)
+            .cmp(&(b.split, &b.scene, &b.scale, b.row, b.col))
     });
     let crs = if in_degrees { Some(Crs::wgs84()?) } else { None };
     index::write(&out.join(INDEX_FILE), crs.as_ref(), &rows)?;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::config::dataset::{TileMode, TilesSection};
 use crate::geo::{Grid, Window};
 
-use super::split::{Blocks, Division, Group, PxRect};
+use super::split::{Division, Group, PxRect};
 
 /// One resolution of one scene.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,7 +90,7 @@ pub fn plan(
                 }
             }
             (TileMode::Grid, Division::Blocks(blocks)) => {
-                for block in 0..blocks.len() {
+                for block in 0..blocks.count() {
                     let group = blocks.group(block);
                     let Some(area) = room(blocks.inner(block), step, size, tiles.tile_px) else {
                         dropped.push((group, scale));
@@ -163,12 +163,7 @@ fn lattice(area: [usize; 4], tile: usize, overlap: usize) -> impl Iterator<Item 
 
 /// The whole pixels of a scale inside `inner` (scene pixels), if a tile fits there. A side that spans
 /// the whole scene is always wide enough: what a tile has beyond the scene is nobody's ground.
-fn room(
-    inner: PxRect,
-    step: (f64, f64),
-    size: (usize, usize),
-    tile: usize,
-) -> Option<[usize; 4]> {
+fn room(inner: PxRect, step: (f64, f64), size: (usize, usize), tile: usize) -> Option<[usize; 4]> {
     // Blocks end on fractions of pixels; 1e-6 px forgives rounding at the scene's own edge.
     let axis = |from: f64, to: f64, step: f64, size: usize| {
         let from = (from / step - 1e-6).ceil().max(0.0) as usize;
@@ -267,7 +262,8 @@ mod tests {
             prop_assert_eq!(starts[0], from);
             prop_assert!(starts.windows(2).all(|w| w[0] < w[1] && w[1] - w[0] <= tile - overlap));
             let end = starts.last().unwrap() + tile;
-            prop_assert!(if length <= tile { end >= to } else { end == to });
+            let covered = if length <= tile { end >= to } else { end == to };
+            prop_assert!(covered);
         }
     }
 
@@ -300,7 +296,14 @@ mod tests {
         let boxes = [[100.0, 100.0, 120.0, 110.0], [0.0, 195.0, 10.0, 200.0]];
         let found = windows(&grid(200, 200), &boxes, &tiles);
         let at = |row, col| Window { col, row, width: 64, height: 64 };
-        assert_eq!(found, [at(136, 0), at(73, 78)].into_iter().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
+        assert_eq!(
+            found,
+            [at(136, 0), at(73, 78)]
+                .into_iter()
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect::<Vec<_>>()
+        );
     }
 
     #[test]

@@ -86,8 +86,7 @@ pub fn prepare(config: &DatasetConfig) -> Result<Dataset> {
             boundary_m: config.truth.boundary_m,
             contact_m: config.truth.contact_m,
         };
-        let truth =
-            Truth::prepare(&footprints.polygons, aoi.as_deref(), &native, &truth_options)?;
+        let truth = Truth::prepare(&footprints.polygons, aoi.as_deref(), &native, &truth_options)?;
         check_overlap(entry, &native, &footprints, &truth)?;
         scenes.push(Prepared {
             info: SceneInfo {
@@ -242,9 +241,8 @@ fn divide(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Division>> {
     let choices: Vec<SplitChoice> = config.scene.iter().map(|entry| entry.split).collect();
-    let in_blocks = |choice: SplitChoice| {
-        choice == SplitChoice::Auto && config.split.mode == SplitMode::Blocks
-    };
+    let in_blocks =
+        |choice: SplitChoice| choice == SplitChoice::Auto && config.split.mode == SplitMode::Blocks;
     let whole: Vec<usize> = (0..choices.len()).filter(|&i| !in_blocks(choices[i])).collect();
     let whole_choices: Vec<SplitChoice> = whole.iter().map(|&i| choices[i]).collect();
     let groups: HashMap<usize, _> =
@@ -274,7 +272,9 @@ fn check_count(image: &Path, native: &Grid, config: &DatasetConfig) -> Result<()
     let stride = (config.tiles.tile_px - config.tiles.overlap_px) as f64;
     let count: f64 = Scale::of(native, &config.tiles)
         .iter()
-        .map(|scale| (scale.grid.width as f64 / stride + 1.0) * (scale.grid.height as f64 / stride + 1.0))
+        .map(|scale| {
+            (scale.grid.width as f64 / stride + 1.0) * (scale.grid.height as f64 / stride + 1.0)
+        })
         .sum();
     if count > MOST_TILES {
         return Err(Error::input(
@@ -317,7 +317,9 @@ fn blocks(
         Some(gap_m) if gap_m + 1e-6 < tile_m => {
             return Err(Error::config(
                 "split.gap_m",
-                format!("{name}: expected at least one coarsest tile, {tile_m:.2} m, found {gap_m}"),
+                format!(
+                    "{name}: expected at least one coarsest tile, {tile_m:.2} m, found {gap_m}"
+                ),
             ));
         }
         Some(gap_m) => in_px(gap_m),
@@ -328,14 +330,15 @@ fn blocks(
         Some(block_m) if block_m + 1e-6 < least => {
             return Err(Error::config(
                 "split.block_m",
-                format!("{name}: expected at least a coarsest tile and the gap, {least:.2} m, found {block_m}"),
+                format!(
+                    "{name}: expected at least a coarsest tile and the gap, {least:.2} m, found {block_m}"
+                ),
             ));
         }
         Some(block_m) => in_px(block_m),
     };
-    let blocks =
-        Blocks::draw((native.width, native.height), block_px, gap_px, &config.split, name);
-    if blocks.len() == 1 {
+    let blocks = Blocks::draw((native.width, native.height), block_px, gap_px, &config.split, name);
+    if blocks.count() == 1 {
         warnings.push(format!(
             "{name}: the scene is one block of {:.0} m, all of it is {}",
             block_px.0 * gsd_m.0,
@@ -357,19 +360,23 @@ fn footprints(
         filter: entry.filter.clone(),
     };
     let footprints = read_footprints(&source, native.crs.as_ref())?;
-    if let (None, Some(crs), false) =
-        (&native.crs, &footprints.crs, footprints.polygons.is_empty())
+    if let (None, Some(crs), false) = (&native.crs, &footprints.crs, footprints.polygons.is_empty())
     {
         return Err(Error::input(
             &entry.image,
-            format!("a georeferenced scene, because {} is in {}", entry.footprints.display(), crs.label()),
+            format!(
+                "a georeferenced scene, because {} is in {}",
+                entry.footprints.display(),
+                crs.label()
+            ),
             "no georeference",
             "georeference the scene (`gdal_translate -a_srs -a_ullr`), or save footprints in pixel \
              coordinates in a format that can do without a CRS (.gpkg, .shp; GeoJSON always means WGS 84)",
         ));
     }
     if native.crs.is_none() {
-        warnings.push(format!("{name}: no georeference, footprints are taken as pixel coordinates"));
+        warnings
+            .push(format!("{name}: no georeference, footprints are taken as pixel coordinates"));
     }
     if footprints.polygons.is_empty() {
         warnings.push(format!(
@@ -378,7 +385,8 @@ fn footprints(
         ));
     }
     if footprints.repaired > 0 {
-        warnings.push(format!("{name}: {} footprints had invalid rings, mended", footprints.repaired));
+        warnings
+            .push(format!("{name}: {} footprints had invalid rings, mended", footprints.repaired));
     }
     if footprints.dropped > 0 {
         warnings.push(format!("{name}: {} features without an area left out", footprints.dropped));
@@ -410,11 +418,8 @@ fn check_overlap(
     let scene = format!("x {x0:.6} to {x1:.6}, y {y0:.6} to {y1:.6} ({crs})");
     if !truth.is_empty() && truth.boxes().is_empty() {
         use geo::BoundingRect;
-        let all = footprints
-            .polygons
-            .iter()
-            .filter_map(BoundingRect::bounding_rect)
-            .reduce(|a, b| {
+        let all =
+            footprints.polygons.iter().filter_map(BoundingRect::bounding_rect).reduce(|a, b| {
                 geo::Rect::new(
                     (a.min().x.min(b.min().x), a.min().y.min(b.min().y)),
                     (a.max().x.max(b.max().x), a.max().y.max(b.max().y)),

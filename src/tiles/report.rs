@@ -36,7 +36,14 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new();
         table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header([
-            "split", "scene", "scale", "tiles", "buildings", "no data", "empty", "overlap",
+            "split",
+            "scene",
+            "scale",
+            "tiles",
+            "buildings",
+            "no data",
+            "empty",
+            "overlap",
         ]);
         for line in &self.info.counts {
             table.add_row([

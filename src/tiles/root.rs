@@ -33,7 +33,12 @@ pub(super) enum Found {
 pub(super) fn claim(root: &Path, fingerprint: &str, overwrite: bool) -> Result<Found> {
     check_writable(root, true)?;
     if root.is_file() {
-        return Err(Error::input(root, "a folder for the tile set", "a file", "choose another path"));
+        return Err(Error::input(
+            root,
+            "a folder for the tile set",
+            "a file",
+            "choose another path",
+        ));
     }
     if !root.exists() {
         std::fs::create_dir(root).map_err(Error::io(root))?;
@@ -80,6 +85,14 @@ pub(super) fn claim(root: &Path, fingerprint: &str, overwrite: bool) -> Result<F
 pub(super) fn finish(root: &Path) -> Result<()> {
     let path = root.join(JOURNAL_FILE);
     std::fs::remove_file(&path).map_err(Error::io(&path))
+}
+
+/// Removes an unfinished set that turned out to be empty, folder and all.
+pub(super) fn abandon(root: &Path) -> Result<()> {
+    clear(root)?;
+    // Not empty where the user keeps something beside the set: then the folder stays.
+    let _ = std::fs::remove_dir(root);
+    Ok(())
 }
 
 fn clear(root: &Path) -> Result<()> {

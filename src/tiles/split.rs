@@ -115,14 +115,9 @@ impl Blocks {
         }
     }
 
-    /// Number of blocks.
-    pub fn len(&self) -> usize {
+    /// Number of blocks, at least 1.
+    pub fn count(&self) -> usize {
         self.groups.len()
-    }
-
-    /// Whether there are none; there is always one.
-    pub fn is_empty(&self) -> bool {
-        self.groups.is_empty()
     }
 
     /// The group of a block.
@@ -259,7 +254,7 @@ mod tests {
                 .iter()
                 .enumerate()
                 .filter_map(|(i, (u, v))| {
-                    let block = i % blocks.len();
+                    let block = i % blocks.count();
                     let [x0, y0, x1, y1] = blocks.inner(block);
                     let (x, y) = (x0 + u * (x1 - x0 - tile), y0 + v * (y1 - y0 - tile));
                     let rect = [x, y, x + tile, y + tile];

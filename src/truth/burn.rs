@@ -6,7 +6,6 @@ use gdal::vector::{Geometry, ToGdal};
 use geo::{MapCoords, MultiPolygon};
 
 use crate::error::{Error, Result};
-use crate::geo;
 
 use super::View;
 
@@ -26,7 +25,7 @@ pub(super) fn polygons<'a>(
             shape
                 .map_coords(|at| {
                     let (x, y) = view.to_window(at.x, at.y);
-                    ::geo::Coord { x, y }
+                    geo::Coord { x, y }
                 })
                 .to_gdal()
         })
@@ -35,7 +34,7 @@ pub(super) fn polygons<'a>(
     if geometries.is_empty() {
         return Ok(vec![0; size.0 * size.1]);
     }
-    geo::init();
+    crate::geo::init();
     let burn = || {
         let driver = DriverManager::get_driver_by_name("MEM")?;
         let mut raster = driver.create_with_band_type::<u8, _>("", size.0, size.1, 1)?;

@@ -43,9 +43,8 @@ pub(super) fn near_pairs(
 ) -> (Vec<(usize, usize)>, Vec<[f64; 4]>) {
     let reach = (contact_m / gsd_m.0, contact_m / gsd_m.1);
     let grown = |shape| {
-        bounds(shape).map(|[x0, y0, x1, y1]| {
-            [x0 - reach.0, y0 - reach.1, x1 + reach.0, y1 + reach.1]
-        })
+        bounds(shape)
+            .map(|[x0, y0, x1, y1]| [x0 - reach.0, y0 - reach.1, x1 + reach.0, y1 + reach.1])
     };
     let mut pairs = Vec::new();
     for (a, shape) in buildings.iter().enumerate() {

@@ -100,7 +100,10 @@ impl Truth {
             None => (1.0, 1.0),
         };
         let inverse = native.transform.invert().ok_or_else(|| {
-            Error::config("scene", "the scene's geotransform has no inverse: its pixels have no area")
+            Error::config(
+                "scene",
+                "the scene's geotransform has no inverse: its pixels have no area",
+            )
         })?;
         let to_pixels = |shapes: &[MultiPolygon<f64>]| -> Vec<MultiPolygon<f64>> {
             shapes
@@ -194,13 +197,7 @@ impl Truth {
             let [x0, y0, x1, y1] = view.rect();
             let around = [x0 - reach_x, y0 - reach_y, x1 + reach_x, y1 + reach_y];
             for id in self.near(&self.index, around) {
-                edges::mark_boundary(
-                    &mut labels,
-                    &self.buildings[id],
-                    &view,
-                    self.gsd_m,
-                    reach_m,
-                );
+                edges::mark_boundary(&mut labels, &self.buildings[id], &view, self.gsd_m, reach_m);
             }
         }
         if let Some(contact_m) = self.options.contact_m {
@@ -259,12 +256,7 @@ impl View {
     /// The window in scene pixels.
     fn rect(&self) -> [f64; 4] {
         let ((sx, sy), w) = (self.scale, self.window);
-        [
-            w.col as f64 * sx,
-            w.row as f64 * sy,
-            w.right() as f64 * sx,
-            w.bottom() as f64 * sy,
-        ]
+        [w.col as f64 * sx, w.row as f64 * sy, w.right() as f64 * sx, w.bottom() as f64 * sy]
     }
 
     /// Scene pixels to pixels of the window.
