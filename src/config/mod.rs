@@ -1,1 +1,3 @@
 //! Typed configuration files.
+
+pub mod synth;
