@@ -4,6 +4,7 @@
 //! `#[serde(default, deny_unknown_fields)]`; its `Default` is the only place where defaults stand.
 
 pub mod dataset;
+pub mod infer;
 pub mod train;
 
 mod layers;
