@@ -18,7 +18,6 @@ pub mod dataset;
 pub mod overlap;
 pub mod pixels;
 pub mod report;
-pub mod tune;
 
 mod region;
 mod scanline;
