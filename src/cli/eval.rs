@@ -130,7 +130,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         overwrite: args.overwrite,
     };
     let report = evaluate::run(&options, context.progress)?;
-    stdout::print(&report.to_string())
+    stdout::print(&report.table())
 }
 
 fn one_scene(args: &Args, truth: &Path, dataset: &DatasetConfig) -> SceneInputs {

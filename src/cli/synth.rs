@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::args::ConfigArgs;
 use super::{Context, stdout};
+use crate::config;
 use crate::error::Result;
 use crate::synth::{self, SynthOptions};
 
@@ -89,6 +90,7 @@ impl Args {
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let options = args.config.load::<SynthOptions>(&args.sets())?;
     let report = synth::run(&options, &args.output, args.overwrite, context.progress)?;
+    config::write_effective(&options, &report.image)?;
     let (cols, rows) = report.size_px;
     let mut text = format!(
         "scene       {} ({cols} x {rows} px, {:.1} Mpx/s)\nfootprints  {} ({} buildings)",
