@@ -5,6 +5,7 @@
 
 pub mod dataset;
 pub mod infer;
+pub mod polygonize;
 pub mod synth;
 pub mod train;
 
