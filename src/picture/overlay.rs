@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
-use image::RgbImage;
+use geo::MultiPolygon;
+use image::{Rgb, RgbImage};
 
 use super::draw::{Strokes, rectangle};
 use super::{save, text};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::geo::vector::{VectorSource, read_footprints};
+use crate::geo::{GeoTransform, Grid, Scene, Window};
 
 /// Rings of one kind, drawn in one colour.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +54,67 @@ pub fn write(path: &Path, rgb: &RgbImage, layers: &[Outlines]) -> Result<()> {
     }
     draw_legend(&mut picture, layers);
     save(path, &picture)
+}
+
+/// Writes a PNG (replaced if there) of a whole scene, its longest side at most `max_px` pixels, with true
+/// and predicted outlines. Pixels without data are grey.
+///
+/// # Errors
+/// A file cannot be read or written, or the vectors cannot be brought into the scene's CRS.
+pub fn scene_overlay(
+    out: &Path,
+    scene: &Path,
+    truth: Option<&VectorSource>,
+    prediction: Option<&VectorSource>,
+    max_px: usize,
+) -> Result<()> {
+    let scene = Scene::open(scene)?;
+    let native = scene.grid();
+    let shrink = (max_px.max(1) as f64 / native.width.max(native.height).max(1) as f64).min(1.0);
+    let side = |px: usize| ((px as f64 * shrink).round() as usize).max(1);
+    let grid = native.resized(side(native.width), side(native.height));
+    let rgb = read_rgb(&scene, &grid)?;
+    let to_pixels = grid.transform.invert().ok_or_else(|| {
+        Error::input(scene.path(), "pixels with an area", "a degenerate geotransform", "georeference it again")
+    })?;
+    let mut layers = Vec::new();
+    for (source, colour, name) in
+        [(truth, TRUTH, "truth"), (prediction, PREDICTION, "prediction")]
+    {
+        if let Some(source) = source {
+            let found = read_footprints(source, grid.crs.as_ref())?;
+            let rings = found.polygons.iter().flat_map(|p| rings(p, &to_pixels, &grid)).collect();
+            layers.push(Outlines { rings, colour, label: name.into() });
+        }
+    }
+    write(out, &rgb, &layers)
+}
+
+/// The first three bands, or the only one in grey.
+fn read_rgb(scene: &Scene, grid: &Grid) -> Result<RgbImage> {
+    const NO_DATA: [u8; 3] = [110, 112, 118];
+    let pixels = scene.read(grid, Window::whole(grid.width, grid.height))?;
+    let plane = grid.width * grid.height;
+    let band = |wanted: usize| if pixels.bands >= 3 { wanted * plane } else { 0 };
+    Ok(RgbImage::from_fn(grid.width as u32, grid.height as u32, |x, y| {
+        let at = y as usize * grid.width + x as usize;
+        Rgb(if pixels.valid[at] { [0, 1, 2].map(|c| pixels.data[band(c) + at]) } else { NO_DATA })
+    }))
+}
+
+/// All rings of a polygon in the picture's pixels; none where it lies outside.
+fn rings(shape: &MultiPolygon<f64>, to_pixels: &GeoTransform, grid: &Grid) -> Vec<Vec<(f64, f64)>> {
+    let lines = shape.iter().flat_map(|p| std::iter::once(p.exterior()).chain(p.interiors()));
+    lines
+        .map(|line| line.0.iter().map(|c| to_pixels.apply(c.x, c.y)).collect::<Vec<_>>())
+        .filter(|ring| {
+            let inside = |values: fn(&(f64, f64)) -> f64, size: usize| {
+                ring.iter().any(|p| values(p) > -SEAM_PX)
+                    && ring.iter().any(|p| values(p) < size as f64 + SEAM_PX)
+            };
+            inside(|p| p.0, grid.width) && inside(|p| p.1, grid.height)
+        })
+        .collect()
 }
 
 fn draw_legend(picture: &mut RgbImage, layers: &[Outlines]) {

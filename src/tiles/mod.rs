@@ -8,6 +8,7 @@ mod ground;
 mod hash;
 mod index;
 mod journal;
+mod listing;
 mod plan;
 mod prepare;
 mod report;
@@ -28,6 +29,7 @@ use crate::geo::{Crs, Scene};
 use crate::output::write_whole;
 use crate::progress::{Bar, Progress};
 
+pub use listing::scene_splits;
 pub use report::Report;
 pub use set::{SceneInfo, Split, TileCounts, TilePixels, TileRecord, TileSet, TileSetInfo};
 

@@ -131,7 +131,7 @@ fn open(entry: &SceneEntry, config: &DatasetConfig) -> Result<Opened> {
 }
 
 /// Folder names: as configured, else the image's name, else (where two share it) its folder's.
-fn names(entries: &[SceneEntry]) -> Result<Vec<String>> {
+pub(super) fn names(entries: &[SceneEntry]) -> Result<Vec<String>> {
     let stem = |path: &Path| tidy(path.file_stem().map(|name| name.to_string_lossy()));
     let folder = |path: &Path| {
         tidy(path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy()))

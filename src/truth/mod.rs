@@ -4,7 +4,7 @@
 //! there on rotated, south-up and north-up scenes are alike. A mask of any scale and window is then a
 //! matter of scaling and shifting.
 
-mod burn;
+mod rasterize;
 mod edges;
 
 use geo::{BoundingRect, Intersects, MapCoords, MultiPolygon};
@@ -190,7 +190,7 @@ impl Truth {
         let view = View::new(self.size, grid, window);
         let near = self.near(&self.index, view.rect());
         let shapes = near.iter().map(|&id| &self.buildings[id]);
-        let mut labels = burn::polygons(shapes, &view, BUILDING, self.options.all_touched)?;
+        let mut labels = rasterize::polygons(shapes, &view, BUILDING, self.options.all_touched)?;
         if let Some(boundary_m) = self.options.boundary_m {
             let reach_m = boundary_m.max(view.half_diagonal_m(self.gsd_m));
             let (reach_x, reach_y) = (reach_m / self.gsd_m.0, reach_m / self.gsd_m.1);
@@ -211,7 +211,7 @@ impl Truth {
             }
         }
         if let Some(aoi) = &self.aoi {
-            let inside = burn::polygons(aoi.iter(), &view, 1, false)?;
+            let inside = rasterize::polygons(aoi.iter(), &view, 1, false)?;
             for (label, inside) in labels.iter_mut().zip(inside) {
                 if inside == 0 {
                     *label = IGNORE;

@@ -1,0 +1,237 @@
+//! `EfficientNet` b0 to b7 (Tan and Le 2019) as an encoder with features at five strides.
+
+use burn::module::Module;
+use burn::tensor::{Tensor, backend::Backend};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    conv::Conv,
+    mbconv::{BatchNormOptions, BlockShape, ConvNorm, MbConv},
+    noise::Mode,
+};
+use crate::kernels::{self, Activation, Kernels, Sliding};
+
+/// Where a convolution of stride 2 puts its padding. Stride 1 is padded by `(k - 1) / 2` everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Padding {
+    /// `k / 2` on every side: torchvision, timm's own.
+    Symmetric,
+    /// TensorFlow's SAME for inputs of even size, all that a network padded to multiples of 32 sees: timm's `tf_`, keras.
+    Same,
+    /// SAME for the resolution that the variant was published with, whatever the input: lukemelas, smp.
+    #[default]
+    Nominal,
+}
+
+impl Padding {
+    /// Padding of a kernel with stride 2 where the nominal size is `nominal_px`.
+    fn at_stride_2(self, kernel: usize, nominal_px: usize) -> kernels::Padding {
+        let same = |size: usize| {
+            let total = ((size.div_ceil(2) - 1) * 2 + kernel).saturating_sub(size);
+            kernels::Padding::split(total / 2, total - total / 2)
+        };
+        match self {
+            Self::Symmetric => kernels::Padding::uniform(kernel / 2),
+            Self::Same => same(64),
+            Self::Nominal => same(nominal_px),
+        }
+    }
+}
+
+/// One of the eight published sizes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Variant {
+    /// Factor on the channels of b0.
+    pub width: f64,
+    /// Factor on the repeats of b0.
+    pub depth: f64,
+    /// Side of the images that it was published with, in pixels.
+    pub nominal_px: usize,
+    /// Index of the block after which smp takes its features of stride 4, 8, 16, 32. For b0 the feature of stride 16
+    /// comes after the first of the three blocks with 112 channels, for all others after the last.
+    pub taps: [usize; 4],
+}
+
+/// Kernel, stride, expansion, channels and repeats of the stages of b0.
+const STAGES: [(usize, usize, usize, usize, usize); 7] = [
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+];
+
+const VARIANTS: [Variant; 8] = [
+    Variant { width: 1.0, depth: 1.0, nominal_px: 224, taps: [2, 4, 8, 15] },
+    Variant { width: 1.0, depth: 1.1, nominal_px: 240, taps: [4, 7, 15, 22] },
+    Variant { width: 1.1, depth: 1.2, nominal_px: 260, taps: [4, 7, 15, 22] },
+    Variant { width: 1.2, depth: 1.4, nominal_px: 300, taps: [4, 7, 17, 25] },
+    Variant { width: 1.4, depth: 1.8, nominal_px: 380, taps: [5, 9, 21, 31] },
+    Variant { width: 1.6, depth: 2.2, nominal_px: 456, taps: [7, 12, 26, 38] },
+    Variant { width: 1.8, depth: 2.6, nominal_px: 528, taps: [8, 14, 30, 44] },
+    Variant { width: 2.0, depth: 3.1, nominal_px: 600, taps: [10, 17, 37, 54] },
+];
+
+impl Variant {
+    /// `efficientnet-b0` to `efficientnet-b7`.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        VARIANTS.get(name.strip_prefix("efficientnet-b")?.parse::<usize>().ok()?)
+    }
+
+    /// Channels of b0 scaled: to a multiple of 8, never more than a tenth below.
+    fn channels(&self, of_b0: usize) -> usize {
+        let scaled = of_b0 as f64 * self.width;
+        let rounded = ((scaled + 4.0) as usize / 8 * 8).max(8);
+        if (rounded as f64) < 0.9 * scaled { rounded + 8 } else { rounded }
+    }
+
+    fn repeats(&self, of_b0: usize) -> usize {
+        (of_b0 as f64 * self.depth).ceil() as usize
+    }
+
+    /// The stem and all blocks: its padding, then the blocks' shapes in order.
+    fn layout(&self, padding: Padding, drop_connect: f64) -> (Sliding, Vec<BlockShape>) {
+        let count: usize = STAGES.iter().map(|stage| self.repeats(stage.4)).sum();
+        let mut nominal_px = self.nominal_px;
+        let mut sliding = |kernel: usize, stride: usize| {
+            let padding = match stride {
+                1 => kernels::Padding::uniform(kernel / 2),
+                _ => padding.at_stride_2(kernel, nominal_px),
+            };
+            nominal_px = nominal_px.div_ceil(stride);
+            Sliding::new(stride, padding)
+        };
+        let stem = sliding(3, 2);
+        let mut channels_in = self.channels(32);
+        let mut blocks = Vec::with_capacity(count);
+        for (kernel, stride, expand, channels, repeats) in STAGES {
+            let channels_out = self.channels(channels);
+            for repeat in 0..self.repeats(repeats) {
+                let drop = drop_connect * blocks.len() as f64 / count as f64;
+                let sliding = sliding(kernel, if repeat == 0 { stride } else { 1 });
+                blocks.push(BlockShape {
+                    channels_in,
+                    channels_out,
+                    expand,
+                    kernel,
+                    sliding,
+                    drop,
+                });
+                channels_in = channels_out;
+            }
+        }
+        (stem, blocks)
+    }
+}
+
+/// The encoder: stem and blocks, without the head that classifies.
+#[derive(Module, Debug)]
+pub struct EfficientNet<B: Backend> {
+    /// 3x3 convolution of stride 2.
+    pub stem: ConvNorm<B>,
+    /// All blocks, counted through the stages.
+    pub blocks: Vec<MbConv<B>>,
+    #[module(skip)]
+    taps: [usize; 4],
+    #[module(skip)]
+    channels: [usize; 5],
+}
+
+impl<B: Kernels> EfficientNet<B> {
+    /// With zero weights.
+    pub fn new(
+        variant: &Variant,
+        bands: usize,
+        padding: Padding,
+        norm: BatchNormOptions,
+        drop_connect: f64,
+        device: &B::Device,
+    ) -> Self {
+        let (stem, shapes) = variant.layout(padding, drop_connect);
+        let first = variant.channels(32);
+        let mut channels = [first; 5];
+        for (slot, tap) in channels[1..].iter_mut().zip(variant.taps) {
+            *slot = shapes[tap].channels_out;
+        }
+        let blocks = shapes
+            .into_iter()
+            .enumerate()
+            .map(|(index, shape)| MbConv::new(index, shape, norm, device))
+            .collect();
+        let conv = Conv::dense(bands, first, 3, stem, false, device);
+        Self {
+            stem: ConvNorm::new(conv, first, norm, Activation::Silu, device),
+            blocks,
+            taps: variant.taps,
+            channels,
+        }
+    }
+
+    /// Channels of the features of stride 2, 4, 8, 16, 32.
+    pub fn channels(&self) -> [usize; 5] {
+        self.channels
+    }
+
+    /// `[n, bands, h, w]` to the features of stride 2, 4, 8, 16, 32; h and w multiples of 32.
+    pub fn forward(&self, x: Tensor<B, 4>, mode: Mode) -> [Tensor<B, 4>; 5] {
+        let mut x = self.stem.forward(x, mode); // [n, stem, h / 2, w / 2]
+        let mut features = [(); 5].map(|()| x.clone());
+        for (index, block) in self.blocks.iter().enumerate() {
+            x = block.forward(x, mode);
+            if let Some(level) = self.taps.iter().position(|tap| *tap == index) {
+                features[level + 1] = x.clone(); // [n, channels, h / 2^(level + 2), w / 2^(level + 2)]
+            }
+        }
+        features
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn channels_and_repeats_follow_the_published_table() {
+        let b2 = Variant::named("efficientnet-b2").unwrap();
+        let (_, blocks) = b2.layout(Padding::Nominal, 0.2);
+        assert_eq!(blocks.len(), 23);
+        assert_eq!(b2.channels(32), 32);
+        let out: Vec<_> = b2.taps.iter().map(|tap| blocks[*tap].channels_out).collect();
+        assert_eq!(out, [24, 48, 120, 352]);
+        let b7 = Variant::named("efficientnet-b7").unwrap();
+        assert_eq!(b7.layout(Padding::Nominal, 0.2).1.len(), 55);
+        assert_eq!((b7.channels(32), b7.channels(1280)), (64, 2560));
+        assert!(Variant::named("efficientnet-b8").is_none());
+    }
+
+    #[test]
+    fn nominal_padding_follows_the_halved_resolution() {
+        // Before and after at each stride 2, from the README of the numerical reference.
+        let expected = [
+            ("efficientnet-b0", [(0, 1), (0, 1), (1, 2), (0, 1), (1, 2)]),
+            ("efficientnet-b1", [(0, 1), (0, 1), (1, 2), (0, 1), (2, 2)]),
+            ("efficientnet-b2", [(0, 1), (0, 1), (2, 2), (1, 1), (2, 2)]),
+            ("efficientnet-b7", [(0, 1), (0, 1), (1, 2), (1, 1), (1, 2)]),
+        ];
+        for (name, paddings) in expected {
+            let (stem, blocks) = Variant::named(name).unwrap().layout(Padding::Nominal, 0.0);
+            let strided = blocks.iter().map(|b| b.sliding).filter(|s| s.stride == 2);
+            let found: Vec<_> = std::iter::once(stem)
+                .chain(strided)
+                .map(|s| (s.padding.top, s.padding.bottom))
+                .collect();
+            assert_eq!(found, paddings, "{name}");
+        }
+    }
+
+    #[test]
+    fn drop_connect_grows_from_zero() {
+        let (_, blocks) = Variant::named("efficientnet-b0").unwrap().layout(Padding::Nominal, 0.2);
+        assert_eq!(blocks[0].drop, 0.0);
+        assert!((blocks[15].drop - 0.2 * 15.0 / 16.0).abs() < 1e-12);
+    }
+}

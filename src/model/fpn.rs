@@ -1,0 +1,177 @@
+//! Feature pyramid network for segmentation (Kirillov et al. 2017), as `segmentation_models_pytorch` builds it.
+
+use burn::module::Module;
+use burn::tensor::{Tensor, backend::Backend};
+
+use super::{
+    conv::Conv,
+    efficientnet::{EfficientNet, Variant},
+    mbconv::BatchNormOptions,
+    noise,
+    noise::Mode,
+    norm::GroupNorm,
+    spec::ModelSpec,
+};
+use crate::kernels::{self, Activation, Kernels, Padding, Sliding};
+use crate::{Error, Result};
+
+/// Groups and epsilon of the decoder's normalisation.
+const GROUPS: usize = 32;
+const EPS: f64 = 1e-5;
+
+/// A level below the top: the level above, doubled, plus the encoder's feature.
+#[derive(Module, Debug)]
+pub struct Lateral<B: Backend> {
+    /// 1x1 with bias.
+    pub skip: Conv<B>,
+}
+
+/// 3x3 convolution, group normalisation, `ReLU`, bilinear doubling where it upsamples.
+#[derive(Module, Debug)]
+pub struct Unit<B: Backend> {
+    /// 3x3 without bias.
+    pub conv: Conv<B>,
+    /// 32 groups.
+    pub norm: GroupNorm<B>,
+    #[module(skip)]
+    doubles: bool,
+}
+
+/// The units that bring one level to stride 4.
+#[derive(Module, Debug)]
+pub struct Ladder<B: Backend> {
+    /// As many as doublings, at least one.
+    pub units: Vec<Unit<B>>,
+}
+
+impl<B: Kernels> Ladder<B> {
+    fn new(channels_in: usize, channels_out: usize, doublings: usize, device: &B::Device) -> Self {
+        let sliding = Sliding::new(1, Padding::uniform(1));
+        let units = (0..doublings.max(1))
+            .map(|i| Unit {
+                conv: Conv::dense(
+                    if i == 0 { channels_in } else { channels_out },
+                    channels_out,
+                    3,
+                    sliding,
+                    false,
+                    device,
+                ),
+                norm: GroupNorm::new(GROUPS, channels_out, EPS, device),
+                doubles: doublings > 0,
+            })
+            .collect();
+        Self { units }
+    }
+
+    /// `[n, pyramid, h, w]` to `[n, segmentation, h * 2^doublings, w * 2^doublings]`.
+    fn forward(&self, mut x: Tensor<B, 4>) -> Tensor<B, 4> {
+        for unit in &self.units {
+            x = unit.norm.forward(unit.conv.forward(x), Activation::Relu);
+            if unit.doubles {
+                x = kernels::bilinear(x, 2, true);
+            }
+        }
+        x
+    }
+}
+
+/// Top-down pyramid and the ladders to stride 4.
+#[derive(Module, Debug)]
+pub struct FpnDecoder<B: Backend> {
+    /// 1x1 with bias on the feature of stride 32.
+    pub p5: Conv<B>,
+    /// Stride 16.
+    pub p4: Lateral<B>,
+    /// Stride 8.
+    pub p3: Lateral<B>,
+    /// Stride 4.
+    pub p2: Lateral<B>,
+    /// For p5, p4, p3, p2.
+    pub seg_blocks: Vec<Ladder<B>>,
+    #[module(skip)]
+    dropout: f64,
+}
+
+impl<B: Kernels> FpnDecoder<B> {
+    fn new(channels: [usize; 5], spec: &ModelSpec, device: &B::Device) -> Self {
+        let pyramid = spec.pyramid_channels;
+        let lateral = |of| Lateral { skip: Conv::pointwise(of, pyramid, true, device) };
+        let [_, c2, c3, c4, c5] = channels;
+        let ladder =
+            |doublings| Ladder::new(pyramid, spec.segmentation_channels, doublings, device);
+        Self {
+            p5: Conv::pointwise(c5, pyramid, true, device),
+            p4: lateral(c4),
+            p3: lateral(c3),
+            p2: lateral(c2),
+            seg_blocks: [3, 2, 1, 0].map(ladder).into(),
+            dropout: spec.dropout,
+        }
+    }
+
+    /// The five features to `[n, segmentation, h / 4, w / 4]`.
+    fn forward(&self, features: [Tensor<B, 4>; 5], mode: Mode) -> Tensor<B, 4> {
+        let [_, c2, c3, c4, c5] = features;
+        let down = |above: &Tensor<B, 4>, lateral: &Lateral<B>, feature| {
+            lateral.skip.forward(feature) + kernels::nearest(above.clone(), 2)
+        };
+        let p5 = self.p5.forward(c5); // [n, pyramid, h / 32, w / 32]
+        let p4 = down(&p5, &self.p4, c4); // [n, pyramid, h / 16, w / 16]
+        let p3 = down(&p4, &self.p3, c3); // [n, pyramid, h / 8, w / 8]
+        let p2 = down(&p3, &self.p2, c2); // [n, pyramid, h / 4, w / 4]
+        let [a, b, c, d] = [p5, p4, p3, p2];
+        let mut ladders =
+            self.seg_blocks.iter().zip([a, b, c, d]).map(|(ladder, p)| ladder.forward(p));
+        // Four ladders, by construction; the sum is in smp's order.
+        let first = ladders.next();
+        let sum = first.map(|first| ladders.fold(first, |sum, x| sum + x)); // [n, segmentation, h / 4, w / 4]
+        match sum {
+            Some(sum) => noise::drop_channels(sum, "decoder.dropout", self.dropout, mode),
+            None => unreachable!("a decoder has four ladders"),
+        }
+    }
+}
+
+/// Encoder, decoder and head.
+#[derive(Module, Debug)]
+pub struct Fpn<B: Backend> {
+    /// Features at five strides.
+    pub encoder: EfficientNet<B>,
+    /// The pyramid.
+    pub decoder: FpnDecoder<B>,
+    /// 1x1 with bias to the classes.
+    pub head: Conv<B>,
+}
+
+impl<B: Kernels> Fpn<B> {
+    /// With zero weights.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`] if the encoder is not known.
+    pub fn new(spec: &ModelSpec, device: &B::Device) -> Result<Self> {
+        let Some(variant) = Variant::named(&spec.encoder) else {
+            return Err(Error::config("model.encoder", format!("`{}` is not known", spec.encoder)));
+        };
+        let norm =
+            BatchNormOptions { eps: spec.batch_norm_eps, momentum: spec.batch_norm_momentum };
+        let encoder = EfficientNet::new(
+            variant,
+            spec.bands.len(),
+            spec.encoder_padding,
+            norm,
+            spec.drop_connect,
+            device,
+        );
+        let decoder = FpnDecoder::new(encoder.channels(), spec, device);
+        let head = Conv::pointwise(spec.segmentation_channels, spec.classes.len(), true, device);
+        Ok(Self { encoder, decoder, head })
+    }
+
+    /// `[n, bands, h, w]` to logits `[n, classes, h, w]`; h and w multiples of 32.
+    pub fn forward(&self, x: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
+        let features = self.encoder.forward(x, mode);
+        let x = self.decoder.forward(features, mode); // [n, segmentation, h / 4, w / 4]
+        kernels::bilinear(self.head.forward(x), 4, true) // [n, classes, h, w]
+    }
+}

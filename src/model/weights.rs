@@ -1,0 +1,199 @@
+//! Models on disk: one `.safetensors` file with the tensors under stable names and the [`ModelSpec`] in its metadata.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
+
+use burn::tensor::{DType, TensorData};
+use safetensors::{Dtype, SafeTensors};
+
+use super::{
+    Network, names,
+    spec::ModelSpec,
+    tensors::{Mismatch, named_tensors, set_named_tensors},
+};
+use crate::{Error, Result, kernels::Kernels, output};
+
+/// Metadata key of the spec, as JSON.
+const SPEC: &str = "geoseg.spec";
+
+/// Free text about a model (how it was trained, from what): metadata of the file beside the spec.
+pub type Provenance = BTreeMap<String, String>;
+
+/// Writes a model, replacing what was there. The same model and provenance give the same bytes.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be written.
+pub fn save<B: Kernels>(
+    path: &Path,
+    spec: &ModelSpec,
+    network: &Network<B>,
+    provenance: &Provenance,
+) -> Result<()> {
+    let mut metadata = provenance.clone();
+    let json =
+        serde_json::to_string(spec).map_err(std::io::Error::from).map_err(Error::io(path))?;
+    metadata.insert(SPEC.into(), json);
+    metadata.insert("format".into(), "pt".into());
+    let tensors = named_tensors(network);
+    output::write_whole(path, &encode(&metadata, &tensors), true)
+}
+
+/// A safetensors file. Written here because the crate stores metadata in the order of a hash map.
+pub fn encode(metadata: &Provenance, tensors: &[(String, TensorData)]) -> Vec<u8> {
+    let sorted: BTreeMap<&str, TensorData> =
+        tensors.iter().map(|(name, data)| (name.as_str(), data.clone().convert::<f32>())).collect();
+    let mut header = serde_json::Map::new();
+    header.insert("__metadata__".into(), serde_json::json!(metadata));
+    let mut offset = 0;
+    for (name, data) in &sorted {
+        let end = offset + data.as_bytes().len();
+        let shape = data.shape.to_vec();
+        let entry =
+            serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": [offset, end]});
+        header.insert((*name).into(), entry);
+        offset = end;
+    }
+    let mut json = serde_json::Value::Object(header).to_string().into_bytes();
+    json.resize(json.len().next_multiple_of(8), b' ');
+    let mut bytes = Vec::with_capacity(8 + json.len() + offset);
+    bytes.extend_from_slice(&(json.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&json);
+    for data in sorted.values() {
+        bytes.extend_from_slice(data.as_bytes());
+    }
+    bytes
+}
+
+/// Spec and provenance of a model, without its weights.
+///
+/// # Errors
+/// [`Error::Input`] if the file is not a model of this program.
+pub fn describe(path: &Path) -> Result<(ModelSpec, Provenance)> {
+    let mut file = std::fs::File::open(path).map_err(Error::io(path))?;
+    let mut length = [0; 8];
+    std::io::Read::read_exact(&mut file, &mut length)
+        .map_err(|_| not_safetensors(path, "a shorter file"))?;
+    let length = u64::from_le_bytes(length);
+    // The format's own bound on a header.
+    if length > 100_000_000 {
+        return Err(not_safetensors(path, "something else"));
+    }
+    let mut header = vec![0; length as usize];
+    std::io::Read::read_exact(&mut file, &mut header)
+        .map_err(|_| not_safetensors(path, "a truncated file"))?;
+    let header: serde_json::Value =
+        serde_json::from_slice(&header).map_err(|_| not_safetensors(path, "something else"))?;
+    let metadata: Provenance = header
+        .get("__metadata__")
+        .and_then(|m| serde_json::from_value(m.clone()).ok())
+        .unwrap_or_default();
+    spec_of(path, metadata)
+}
+
+fn spec_of(path: &Path, mut metadata: Provenance) -> Result<(ModelSpec, Provenance)> {
+    let expected = "a model written by geoseg";
+    let Some(json) = metadata.remove(SPEC) else {
+        let hint = "weights of other programs must be imported with their specification";
+        return Err(Error::input(path, expected, format!("no `{SPEC}` in its metadata"), hint));
+    };
+    let spec: ModelSpec = serde_json::from_str(&json).map_err(|error| {
+        Error::input(
+            path,
+            expected,
+            format!("a specification that cannot be read ({error})"),
+            "update geoseg",
+        )
+    })?;
+    spec.validate().map_err(|error| {
+        Error::input(
+            path,
+            expected,
+            error.to_string(),
+            "the file is damaged, or written by a newer geoseg",
+        )
+    })?;
+    metadata.remove("format");
+    Ok((spec, metadata))
+}
+
+fn not_safetensors(path: &Path, found: &str) -> Error {
+    Error::input(path, "a .safetensors file", found, "choose a model file")
+}
+
+/// Reads a model.
+///
+/// # Errors
+/// [`Error::Input`] naming the file, the tensor, what was expected and found; [`Error::Io`].
+pub fn load<B: Kernels>(path: &Path, device: &B::Device) -> Result<(ModelSpec, Network<B>)> {
+    let (spec, _) = describe(path)?;
+    let network = load_named(path, &spec, device)?;
+    Ok((spec, network))
+}
+
+/// Reads weights under the same names from a file without our metadata, as smp saves them.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_smp<B: Kernels>(
+    path: &Path,
+    spec: &ModelSpec,
+    device: &B::Device,
+) -> Result<Network<B>> {
+    load_named(path, spec, device)
+}
+
+fn load_named<B: Kernels>(path: &Path, spec: &ModelSpec, device: &B::Device) -> Result<Network<B>> {
+    let tensors = read_tensors(path)?;
+    let expected = format!("weights of {} on {}", spec.arch, spec.encoder);
+    let mut unknown: Vec<String> =
+        tensors.keys().filter(|name| !names::is_unused(name)).cloned().collect();
+    let network = Network::new(spec, device)?;
+    for (name, _) in super::tensors::named_ids(&network) {
+        unknown.retain(|found| *found != name);
+    }
+    let hint = "the file belongs to another architecture";
+    if let Some(name) = unknown.first() {
+        return Err(Error::input(
+            path,
+            expected,
+            format!("a tensor `{name}`, which that does not have"),
+            hint,
+        ));
+    }
+    set_named_tensors(network, tensors).map_err(|mismatch| match mismatch {
+        Mismatch::Missing { name, shape } => {
+            Error::input(path, format!("{expected}: `{name}` {shape:?}"), "no such tensor", hint)
+        }
+        Mismatch::Shape { name, expected: shape, found } => Error::input(
+            path,
+            format!("{expected}: `{name}` {shape:?}"),
+            format!("{found:?}"),
+            hint,
+        ),
+    })
+}
+
+/// All float tensors of a safetensors file, as f32.
+///
+/// # Errors
+/// [`Error::Input`] if it is not one; [`Error::Io`].
+pub fn read_tensors(path: &Path) -> Result<HashMap<String, TensorData>> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let file = SafeTensors::deserialize(&bytes)
+        .map_err(|error| not_safetensors(path, &error.to_string()))?;
+    let mut tensors = HashMap::new();
+    for (name, view) in file.tensors() {
+        let dtype = match view.dtype() {
+            Dtype::F64 => DType::F64,
+            Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            Dtype::BF16 => DType::BF16,
+            _ => continue,
+        };
+        let data = TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype);
+        tensors.insert(name, data.convert::<f32>());
+    }
+    Ok(tensors)
+}
