@@ -216,15 +216,18 @@ pub fn paint_streets(canvas: &mut Canvas, streets: &[Street], town: &Town) {
             let dust = ((0.6 - (paved - width) - f64::from(small - 0.5)) / 1.2).clamp(0.0, 1.0);
             canvas.stain(index, scaled(style.soil, 1.0 + 0.1 * fine), dust as f32 * 0.6);
             if width > 1.4 {
-                let slab = blend([0.60, 0.58, 0.55], style.soil, (0.45 + 0.8 * wide).clamp(0.1, 0.9));
+                let slab =
+                    blend([0.60, 0.58, 0.55], style.soil, (0.45 + 0.8 * wide).clamp(0.1, 0.9));
                 let cover = canvas.coverage(paved - width);
                 canvas.stain(index, scaled(slab, 1.0 + 0.08 * fine), cover * 0.9);
             }
             let kerb = canvas.coverage(paved - 0.2);
             canvas.stain(index, [0.66, 0.65, 0.62], kerb * 0.65);
-            let asphalt = scaled([0.42, 0.415, 0.41], 1.0 + 0.1 * fine + 0.18 * wide + 0.1 * (small - 0.5));
-            let dusty = (0.18 + wide * 0.8 + (small - 0.5) * 0.4 + ((paved + 1.4) * 0.3).max(0.0) as f32)
-                .clamp(0.0, 0.7);
+            let asphalt =
+                scaled([0.42, 0.415, 0.41], 1.0 + 0.1 * fine + 0.18 * wide + 0.1 * (small - 0.5));
+            let dusty =
+                (0.18 + wide * 0.8 + (small - 0.5) * 0.4 + ((paved + 1.4) * 0.3).max(0.0) as f32)
+                    .clamp(0.0, 0.7);
             let patched = (noise(p.x / 6.0, p.y / 6.0, seed ^ 0x34) - 0.78).max(0.0) * 2.0;
             let asphalt = scaled(blend(asphalt, style.soil, dusty), 1.0 - patched * 0.4);
             canvas.stain(index, asphalt, canvas.coverage(paved));

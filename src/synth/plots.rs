@@ -1,10 +1,10 @@
 //! Blocks people live in: houses in gardens, rows, hamlets.
 
 use super::block::Builder;
+use super::building::Material;
 use super::building::{Form, Plan};
 use super::ground::Cover;
 use super::roofs::roof;
-use super::building::Material;
 use super::shape::{Frame, Rect, at, length};
 use super::things::Thing;
 
@@ -103,8 +103,12 @@ impl Builder<'_> {
             let v = self.rng.range(setback + d * 0.5, depth - d - 0.5);
             let plan = Plan::rect(-w / 2.0, w / 2.0, 0.0, d);
             let roof = {
-                let material =
-                    self.rng.pick(&[Material::Metal, Material::Rusty, Material::Rusty, Material::Painted]);
+                let material = self.rng.pick(&[
+                    Material::Metal,
+                    Material::Rusty,
+                    Material::Rusty,
+                    Material::Painted,
+                ]);
                 roof(&mut self.rng, material)
             };
             let eaves = self.rng.range(2.2, 2.8);
@@ -126,9 +130,10 @@ impl Builder<'_> {
 
     /// Puts a car down unless a building stands there.
     pub(super) fn park(&mut self, car: Thing) {
-        let free = self.block.buildings.iter().all(|b| {
-            !b.wings.iter().any(|w| w.rect.near(&b.frame, &car.rect(), &car.frame, 0.3))
-        });
+        let free =
+            self.block.buildings.iter().all(|b| {
+                !b.wings.iter().any(|w| w.rect.near(&b.frame, &car.rect(), &car.frame, 0.3))
+            });
         if free {
             self.block.things.push(car);
         }
@@ -229,8 +234,12 @@ impl Builder<'_> {
                 Plan::round(self.rng.range(1.9, 3.4)).build(frame, 2.0, thatch)
             } else {
                 let (w, d) = (self.rng.range(4.0, 10.0), self.rng.range(3.5, 7.0));
-                let material =
-                    self.rng.pick(&[Material::Metal, Material::Rusty, Material::Thatch, Material::Tile]);
+                let material = self.rng.pick(&[
+                    Material::Metal,
+                    Material::Rusty,
+                    Material::Thatch,
+                    Material::Tile,
+                ]);
                 let roof = roof(&mut self.rng, material);
                 Plan::rect(-w / 2.0, w / 2.0, 0.0, d).build(frame, 2.4, roof)
             };

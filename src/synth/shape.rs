@@ -89,10 +89,7 @@ impl Frame {
     /// From frame coordinates to ground metres.
     #[inline]
     pub fn world(&self, u: f64, v: f64) -> Point {
-        at(
-            self.origin.x + self.u.x * u - self.u.y * v,
-            self.origin.y + self.u.y * u + self.u.x * v,
-        )
+        at(self.origin.x + self.u.x * u - self.u.y * v, self.origin.y + self.u.y * u + self.u.x * v)
     }
 
     /// From ground metres to frame coordinates.
