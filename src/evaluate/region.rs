@@ -91,8 +91,8 @@ pub(super) fn points_inside(
         .filter_map(|(index, building)| {
             let point = building.interior_point()?;
             let (col, row) = to_pixels.apply(point.x(), point.y());
-            let on_grid = (0.0..grid.width as f64).contains(&col)
-                && (0.0..grid.height as f64).contains(&row);
+            let on_grid =
+                (0.0..grid.width as f64).contains(&col) && (0.0..grid.height as f64).contains(&row);
             on_grid.then_some((row as usize, col as usize, index))
         })
         .collect();

@@ -270,7 +270,8 @@ mod tests {
     }
 
     fn sized(density: f64) -> impl Strategy<Value = (Mask, Mask)> {
-        (1_usize..80, 1_usize..14).prop_flat_map(move |(w, h)| (mask(w, h, density), mask(w, h, 0.95)))
+        (1_usize..80, 1_usize..14)
+            .prop_flat_map(move |(w, h)| (mask(w, h, density), mask(w, h, 0.95)))
     }
 
     proptest! {
