@@ -89,7 +89,7 @@ impl<'a> Builder<'a> {
         let d = self.density;
         let weights = [
             (Use::Houses, 1.2),
-            (Use::Rows, (d - 0.42).max(0.0) * 3.2 + 0.05),
+            (Use::Rows, (d - 0.42).max(0.0) * 2.2 + 0.05),
             (Use::Sheds, 0.16),
             (Use::Institution, 0.15),
             (Use::Hamlet, (0.45 - d).max(0.0) * 1.2),
@@ -110,7 +110,8 @@ impl<'a> Builder<'a> {
     pub fn fits(&self, building: &Building, gap_m: f64) -> bool {
         let free = building.outline.exterior().lines().all(|wall| {
             // The middle of a wall too: streets bend.
-            self.free_ground(wall.start, 0.3) && self.free_ground((wall.start + wall.end) / 2.0, 0.3)
+            self.free_ground(wall.start, 0.3)
+                && self.free_ground((wall.start + wall.end) / 2.0, 0.3)
         });
         free && self.clear_of_others(building, gap_m)
     }
@@ -234,7 +235,8 @@ impl<'a> Builder<'a> {
         }
         let lined = self.rng.chance(0.4);
         for side in 0..4 {
-            let total = length(self.cell.sides[side].line[0] - self.cell.sides[(side + 1) % 4].line[0]);
+            let total =
+                length(self.cell.sides[side].line[0] - self.cell.sides[(side + 1) % 4].line[0]);
             let mut along = self.rng.range(4.0, 12.0);
             while along < total {
                 if self.rng.chance(if lined { 0.35 } else { 0.1 }) {

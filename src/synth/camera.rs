@@ -51,15 +51,14 @@ pub fn expose(canvas: &Canvas, style: &Style, seed: u64) -> Vec<u8> {
                     *o += weight * c;
                 }
             }
-            let place = (
-                (col + (x + HALO_PX) as i64) as i32,
-                (row + (y + HALO_PX) as i64) as i32,
-            );
+            let place = ((col + (x + HALO_PX) as i64) as i32, (row + (y + HALO_PX) as i64) as i32);
             let out = &mut rgb[(y * inner_w + x) * 3..][..3];
             let bits = point(place.0, place.1, seed as u32 ^ 0xCA3E);
             let grey = triangular(bits);
             for (channel, o) in out.iter_mut().enumerate() {
-                let own = triangular(bits.rotate_left(11 * (channel as u32 + 1)).wrapping_mul(0x9E37_79B1));
+                let own = triangular(
+                    bits.rotate_left(11 * (channel as u32 + 1)).wrapping_mul(0x9E37_79B1),
+                );
                 // Most of the noise is common to the channels; demosaicing leaves a little of each.
                 let noise = NOISE_LEVELS * (0.8 * grey + 0.5 * own);
                 let level = tone(pixel[channel] * style.cast[channel]) * 255.0 + noise;

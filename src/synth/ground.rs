@@ -148,14 +148,18 @@ fn patch_colour(patch: &Patch, at: (f64, f64), noise3: [f32; 3], style: &Style) 
             (scaled(c, 1.0 + 0.16 * fine), 0.93)
         }
         Cover::Garden => {
-            let bed = (floor(u / 2.4), floor(v / 1.3));
+            // Long beds with trodden paths between them; each bed has its crop, and gaps in it.
+            let across = (v + f64::from(wide) * 0.8) / 1.4;
+            let bed = (floor(u / 7.5), floor(across));
             let kind = point_unit(bed.0, bed.1, seed);
-            let path = (u / 2.4).rem_euclid(1.0) < 0.16 || (v / 1.3).rem_euclid(1.0) < 0.26;
+            let path = (u / 7.5).rem_euclid(1.0) < 0.07 || across.rem_euclid(1.0) < 0.24;
             if path {
-                return (style.soil, 0.8);
+                return (blend(style.soil, style.soil_dark, 0.5 + small), 0.75);
             }
-            let c = blend(style.soil_dark, style.leaf, kind * 1.1);
-            (scaled(c, 1.0 + 0.4 * fine + 0.3 * (kind - 0.5)), 0.9)
+            let leaf = blend(style.leaf, style.grass, kind);
+            let grown = (0.15 + kind * 0.9 + small * 1.2).clamp(0.0, 1.0);
+            let c = blend(style.soil_dark, leaf, grown);
+            (scaled(c, 1.0 + 0.4 * fine + 0.2 * (kind - 0.5)), 0.85)
         }
         Cover::Scrub => {
             let tuft = (0.5 + wide + 1.2 * small).clamp(0.0, 1.0);
@@ -216,15 +220,18 @@ pub fn paint_streets(canvas: &mut Canvas, streets: &[Street], town: &Town) {
             let dust = ((0.6 - (paved - width) - f64::from(small - 0.5)) / 1.2).clamp(0.0, 1.0);
             canvas.stain(index, scaled(style.soil, 1.0 + 0.1 * fine), dust as f32 * 0.6);
             if width > 1.4 {
-                let slab = blend([0.60, 0.58, 0.55], style.soil, (0.45 + 0.8 * wide).clamp(0.1, 0.9));
+                let slab =
+                    blend([0.60, 0.58, 0.55], style.soil, (0.45 + 0.8 * wide).clamp(0.1, 0.9));
                 let cover = canvas.coverage(paved - width);
                 canvas.stain(index, scaled(slab, 1.0 + 0.08 * fine), cover * 0.9);
             }
             let kerb = canvas.coverage(paved - 0.2);
             canvas.stain(index, [0.66, 0.65, 0.62], kerb * 0.65);
-            let asphalt = scaled([0.42, 0.415, 0.41], 1.0 + 0.1 * fine + 0.18 * wide + 0.1 * (small - 0.5));
-            let dusty = (0.18 + wide * 0.8 + (small - 0.5) * 0.4 + ((paved + 1.4) * 0.3).max(0.0) as f32)
-                .clamp(0.0, 0.7);
+            let asphalt =
+                scaled([0.42, 0.415, 0.41], 1.0 + 0.1 * fine + 0.18 * wide + 0.1 * (small - 0.5));
+            let dusty =
+                (0.18 + wide * 0.8 + (small - 0.5) * 0.4 + ((paved + 1.4) * 0.3).max(0.0) as f32)
+                    .clamp(0.0, 0.7);
             let patched = (noise(p.x / 6.0, p.y / 6.0, seed ^ 0x34) - 0.78).max(0.0) * 2.0;
             let asphalt = scaled(blend(asphalt, style.soil, dusty), 1.0 - patched * 0.4);
             canvas.stain(index, asphalt, canvas.coverage(paved));
@@ -266,7 +273,8 @@ fn measure(canvas: &mut Canvas, street: &Street, map: &mut StreetMap) {
                     let line = canvas.coverage(distance - 0.09);
                     map.marking[index] = map.marking[index].max(line);
                 }
-                if clear {
+                // Not around the ends of a piece, where the nearest point is its corner.
+                if clear && t > 0.0 && t < 1.0 {
                     let line = canvas.coverage((distance - street.half_m + 0.45).abs() - 0.06);
                     map.marking[index] = map.marking[index].max(line * 0.7);
                 }

@@ -110,9 +110,11 @@ impl Builder<'_> {
 
     /// Ground of its own colour where no building stands.
     fn free_patch(&mut self, frame: Frame, rect: Rect, cover: Cover) {
-        let free = self.block.buildings.iter().all(|b| {
-            !b.wings.iter().any(|w| w.rect.near(&b.frame, &rect, &frame, 1.5))
-        });
+        let free = self
+            .block
+            .buildings
+            .iter()
+            .all(|b| !b.wings.iter().any(|w| w.rect.near(&b.frame, &rect, &frame, 1.5)));
         if free {
             self.cover(frame, rect, cover);
         }
@@ -126,11 +128,8 @@ impl Builder<'_> {
         let mut u = -a;
         for strip in 0..strips {
             let left = strips - strip;
-            let width = if left == 1 {
-                a - u
-            } else {
-                (a - u) / left as f64 * self.rng.range(0.7, 1.3)
-            };
+            let width =
+                if left == 1 { a - u } else { (a - u) / left as f64 * self.rng.range(0.7, 1.3) };
             let cut = self.rng.range(-0.5, 0.5) * b;
             for (v0, v1) in [(-b, cut), (cut, b)] {
                 self.field(middle, Rect::new(u + 0.5, u + width - 0.5, v0 + 0.5, v1 - 0.5));
@@ -190,7 +189,8 @@ impl Builder<'_> {
             let mut u = -a;
             while u < a {
                 if self.rng.chance(close) {
-                    let p = middle.world(u + self.rng.range(-2.0, 2.0), v + self.rng.range(-2.0, 2.0));
+                    let p =
+                        middle.world(u + self.rng.range(-2.0, 2.0), v + self.rng.range(-2.0, 2.0));
                     let radius = self.rng.range(1.2, 4.4);
                     self.plant(p, radius);
                 }
@@ -238,8 +238,8 @@ impl Builder<'_> {
         // Bays of 2.6 m by 5 m, two rows every 11 m, as the ground paints them.
         let first = |low: f64, step: f64| (low / step).ceil() as i64;
         for row in first(-b, 11.0)..first(b, 11.0) {
-            for (bay, v) in (first(-a, 2.6)..first(a, 2.6) - 1)
-                .flat_map(|bay| [(bay, 2.6), (bay, 8.2)])
+            for (bay, v) in
+                (first(-a, 2.6)..first(a, 2.6) - 1).flat_map(|bay| [(bay, 2.6), (bay, 8.2)])
             {
                 let v = row as f64 * 11.0 + v;
                 if v > b - 2.5 || !self.rng.chance(full) {

@@ -1,10 +1,9 @@
 //! Blocks people live in: houses in gardens, rows, hamlets.
 
 use super::block::Builder;
-use super::building::{Form, Plan};
+use super::building::{Form, Material, Plan};
 use super::ground::Cover;
 use super::roofs::roof;
-use super::building::Material;
 use super::shape::{Frame, Rect, at, length};
 use super::things::Thing;
 
@@ -16,7 +15,8 @@ impl Builder<'_> {
     /// What a yard is covered with.
     fn yard_cover(&mut self) -> Cover {
         let bare = 0.35 + 0.5 * self.density - 0.3 * f64::from(self.town.style.greenness);
-        match self.rng.weighted(&[1.0 - bare, bare + 0.3, 0.22 + 0.25 * self.density, 0.12, 0.10]) {
+        let weights = [1.0 - bare, bare + 0.3, 0.22 + 0.25 * self.density, 0.12, 0.07];
+        match self.rng.weighted(&weights) {
             0 => Cover::Lawn,
             1 => Cover::Earth,
             2 => Cover::Concrete,
@@ -50,9 +50,21 @@ impl Builder<'_> {
             let (p, radius) = (self.anywhere(), self.rng.range(0.9, 3.8));
             self.plant(p, radius);
         }
+        for _ in 0..self.rng.whole(0, 4) {
+            self.grove();
+        }
         for _ in 0..5 {
             let p = self.anywhere();
             self.litter(p);
+        }
+    }
+
+    /// A wall along `frame`'s `u` axis, unless it would cross a street or is too short to be one.
+    fn wall(&mut self, frame: Frame, length_m: f64, colour: [f32; 3]) {
+        let free =
+            [0.0, 0.5, 1.0].iter().all(|t| self.free_ground(frame.world(length_m * t, 0.0), -0.3));
+        if length_m > 1.0 && free {
+            self.block.things.push(Thing::wall(frame, length_m, 1.9, colour));
         }
     }
 
@@ -64,17 +76,11 @@ impl Builder<'_> {
         self.cover(frame, Rect::new(-half + 0.3, half - 0.3, depth * 0.62, depth), behind);
         if let Some(colour) = wall {
             let gate = self.rng.range(0.2, 0.6) * width;
-            let front = frame.moved(-half, 0.2);
-            self.block.things.push(Thing::wall(front, gate, 1.9, colour));
-            let rest = frame.moved(-half + gate + 3.2, 0.2);
-            if width - gate - 3.2 > 1.0 {
-                self.block.things.push(Thing::wall(rest, width - gate - 3.2, 1.9, colour));
-            }
-            let side = Frame { origin: frame.world(-half, 0.2), u: frame.u }
-                .turned(std::f64::consts::FRAC_PI_2);
-            self.block.things.push(Thing::wall(side, depth - 0.2, 1.9, colour));
-            let back = frame.moved(-half, depth);
-            self.block.things.push(Thing::wall(back, width, 1.9, colour));
+            let side = frame.moved(-half, 0.2).turned(std::f64::consts::FRAC_PI_2);
+            self.wall(frame.moved(-half, 0.2), gate, colour);
+            self.wall(frame.moved(-half + gate + 3.2, 0.2), width - gate - 3.2, colour);
+            self.wall(side, depth - 0.2, colour);
+            self.wall(frame.moved(-half, depth), width, colour);
         }
         let setback = self.rng.range(1.0, 6.5) * (1.15 - 0.6 * self.density);
         let mut w = self.rng.range(7.0, 14.5).min(width - 1.6);
@@ -103,8 +109,12 @@ impl Builder<'_> {
             let v = self.rng.range(setback + d * 0.5, depth - d - 0.5);
             let plan = Plan::rect(-w / 2.0, w / 2.0, 0.0, d);
             let roof = {
-                let material =
-                    self.rng.pick(&[Material::Metal, Material::Rusty, Material::Rusty, Material::Painted]);
+                let material = self.rng.pick(&[
+                    Material::Metal,
+                    Material::Rusty,
+                    Material::Rusty,
+                    Material::Painted,
+                ]);
                 roof(&mut self.rng, material)
             };
             let eaves = self.rng.range(2.2, 2.8);
@@ -126,17 +136,28 @@ impl Builder<'_> {
 
     /// Puts a car down unless a building stands there.
     pub(super) fn park(&mut self, car: Thing) {
-        let free = self.block.buildings.iter().all(|b| {
-            !b.wings.iter().any(|w| w.rect.near(&b.frame, &car.rect(), &car.frame, 0.3))
-        });
+        let free =
+            self.block.buildings.iter().all(|b| {
+                !b.wings.iter().any(|w| w.rect.near(&b.frame, &car.rect(), &car.frame, 0.3))
+            });
         if free {
             self.block.things.push(car);
         }
     }
 
+    /// A few large trees whose crowns run together.
+    fn grove(&mut self) {
+        let middle = self.anywhere();
+        for _ in 0..self.rng.whole(3, 9) {
+            let away = at(self.rng.range(-6.0, 6.0), self.rng.range(-6.0, 6.0));
+            let radius = self.rng.range(2.2, 4.8);
+            self.plant(middle + away, radius);
+        }
+    }
+
     /// Small buildings in the middle of a crowded block.
     fn back_buildings(&mut self) {
-        let tries = (self.density * 26.0) as usize;
+        let tries = (self.density * 34.0) as usize;
         let middle = self.middle();
         for _ in 0..tries {
             let frame = middle
@@ -151,10 +172,16 @@ impl Builder<'_> {
 
     /// Rows of houses that share walls along the long streets, yards behind them.
     pub(super) fn rows(&mut self) {
-        let yard = if self.rng.chance(0.5) { Cover::Earth } else { Cover::Concrete };
         let frame = self.middle();
-        let (a, b) = self.room(&frame, 46.0, 34.0);
-        self.cover(frame, Rect::centred(a, b), yard);
+        let (a, b) = self.room(&frame, 48.0, 36.0);
+        self.cover(frame, Rect::centred(a, b), Cover::Earth);
+        for _ in 0..self.rng.whole(6, 14) {
+            // Yards of their own behind the rows.
+            let (w, d) = (self.rng.range(4.0, 11.0), self.rng.range(4.0, 9.0));
+            let yard = frame.moved(self.rng.range(-a, a) * 0.8, self.rng.range(-b, b) * 0.8);
+            let cover = self.yard_cover();
+            self.cover(yard, Rect::centred(w, d), cover);
+        }
         for side in [0, 2, 1, 3] {
             let total = self.side_length(side);
             let end = total - if side % 2 == 0 { 3.0 } else { 18.0 };
@@ -174,6 +201,9 @@ impl Builder<'_> {
         for _ in 0..self.rng.whole(4, 14) {
             let (p, radius) = (self.anywhere(), self.rng.range(0.8, 3.0));
             self.plant(p, radius);
+        }
+        if self.rng.chance(0.5) {
+            self.grove();
         }
         for _ in 0..9 {
             let p = self.anywhere();
@@ -229,8 +259,12 @@ impl Builder<'_> {
                 Plan::round(self.rng.range(1.9, 3.4)).build(frame, 2.0, thatch)
             } else {
                 let (w, d) = (self.rng.range(4.0, 10.0), self.rng.range(3.5, 7.0));
-                let material =
-                    self.rng.pick(&[Material::Metal, Material::Rusty, Material::Thatch, Material::Tile]);
+                let material = self.rng.pick(&[
+                    Material::Metal,
+                    Material::Rusty,
+                    Material::Thatch,
+                    Material::Tile,
+                ]);
                 let roof = roof(&mut self.rng, material);
                 Plan::rect(-w / 2.0, w / 2.0, 0.0, d).build(frame, 2.4, roof)
             };

@@ -5,8 +5,8 @@ use super::building::Building;
 use super::camera;
 use super::canvas::{Canvas, Frame};
 use super::shape::Bounds;
-use super::town::{Street, Town};
 use super::things::{Kind, Thing};
+use super::town::{Street, Town};
 use super::vegetation::Tree;
 use super::{ground, roofs};
 

@@ -22,7 +22,7 @@ pub fn roof(rng: &mut Rng, material: Material) -> Roof {
     let wear = rng.range_f32(0.05, 0.95);
     let (colours, pitch): (&[Rgb], [f64; 2]) = match material {
         Material::Tile => (
-            &[[0.72, 0.38, 0.23], [0.63, 0.31, 0.21], [0.54, 0.29, 0.22], [0.78, 0.47, 0.29]],
+            &[[0.70, 0.41, 0.28], [0.61, 0.34, 0.25], [0.53, 0.32, 0.26], [0.75, 0.49, 0.34]],
             [0.36, 0.62],
         ),
         Material::Metal => {
@@ -30,12 +30,13 @@ pub fn roof(rng: &mut Rng, material: Material) -> Roof {
         }
         Material::Painted => (
             &[
-                [0.62, 0.20, 0.20],
-                [0.70, 0.27, 0.24],
-                [0.22, 0.40, 0.62],
-                [0.27, 0.46, 0.38],
-                [0.52, 0.17, 0.22],
-                [0.42, 0.50, 0.56],
+                [0.60, 0.24, 0.23],
+                [0.68, 0.32, 0.28],
+                [0.27, 0.42, 0.60],
+                [0.33, 0.48, 0.41],
+                [0.51, 0.22, 0.25],
+                [0.45, 0.51, 0.56],
+                [0.56, 0.40, 0.36],
             ],
             [0.14, 0.42],
         ),
@@ -48,8 +49,10 @@ pub fn roof(rng: &mut Rng, material: Material) -> Roof {
         Material::Thatch => (&[[0.56, 0.48, 0.34], [0.47, 0.41, 0.31]], [0.6, 0.8]),
         Material::White => (&[[0.89, 0.89, 0.87], [0.82, 0.82, 0.80]], [0.0, 0.18]),
     };
-    let light = rng.range_f32(0.9, 1.1);
-    let colour = rng.pick(colours).map(|c| c * light * rng.range_f32(0.96, 1.04));
+    // Sun and dust take the colour out of old roofs.
+    let light = rng.range_f32(0.88, 1.1);
+    let fresh = rng.pick(colours).map(|c| c * light * rng.range_f32(0.96, 1.04));
+    let colour = blend(fresh, [0.56, 0.52, 0.48], 0.32 * wear);
     let form = match material {
         Material::Concrete => Form::Flat,
         Material::White if rng.chance(0.5) => Form::Flat,
@@ -87,7 +90,7 @@ fn slope(building: &Building, u: f64, v: f64) -> Slope {
         if r.distance(u, v) > 0.35 {
             continue;
         }
-        let (mid_u, mid_v) = ((r.u0 + r.u1) / 2.0, (r.v0 + r.v1) / 2.0);
+        let (mid_u, mid_v) = r.centre();
         let (half_u, half_v) = ((r.u1 - r.u0) / 2.0, (r.v1 - r.v0) / 2.0);
         let (in_u, in_v) = (half_u - (u - mid_u).abs(), half_v - (v - mid_v).abs());
         let (sign_u, sign_v) = ((mid_u - u).signum(), (mid_v - v).signum());
@@ -234,7 +237,7 @@ pub fn cast(canvas: &mut Canvas, frame: &Frame, rect: &Rect, height_m: f64, styl
     let (su, sv) = frame.local_vector(reach);
     let size = su.hypot(sv).max(1e-9);
     let (nu, nv) = (-sv / size, su / size);
-    let (mid_u, mid_v) = ((rect.u0 + rect.u1) / 2.0, (rect.v0 + rect.v1) / 2.0);
+    let (mid_u, mid_v) = rect.centre();
     let half = (rect.u1 - rect.u0) / 2.0 * nu.abs() + (rect.v1 - rect.v0) / 2.0 * nv.abs();
     let swept = Rect::new(
         rect.u0 + su.min(0.0),

@@ -101,9 +101,7 @@ impl Thing {
 
     /// Paints it.
     pub fn paint(&self, canvas: &mut Canvas, style: &Style) {
-        let (sun_u, sun_v) = self
-            .frame
-            .local_vector(super::shape::at(style.sun[0], style.sun[1]));
+        let (sun_u, sun_v) = self.frame.local_vector(super::shape::at(style.sun[0], style.sun[1]));
         canvas.each(&self.bounds(), |canvas, index, p| {
             let (u, v) = self.frame.local(p);
             let cover = canvas.coverage(self.distance(u, v));

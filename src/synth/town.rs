@@ -210,8 +210,7 @@ impl Town {
         ];
         sides[2].line.reverse();
         sides[3].line.reverse();
-        let ring =
-            sides.iter().flat_map(|s| s.line[..PIECES].iter().copied()).collect::<Vec<_>>();
+        let ring = sides.iter().flat_map(|s| s.line[..PIECES].iter().copied()).collect::<Vec<_>>();
         Cell { i, j, sides, ring }
     }
 
@@ -219,17 +218,11 @@ impl Town {
     pub fn cells(&self, bounds: &Bounds, margin_m: f64) -> Vec<Cell> {
         let near = bounds.grown(margin_m);
         let (sin, cos) = self.style.turn_rad.sin_cos();
-        let corners = [
-            near.min,
-            at(near.max.x, near.min.y),
-            near.max,
-            at(near.min.x, near.max.y),
-        ];
-        let lattice = Bounds::around(
-            corners.map(|p| at(p.x * cos + p.y * sin, p.y * cos - p.x * sin)),
-        )
-        // A curve between crossings swings out by less than a tenth of the spacing.
-        .grown(BEND_M + STRAY_M + 0.1 * SPACING_M[0]);
+        let corners = [near.min, at(near.max.x, near.min.y), near.max, at(near.min.x, near.max.y)];
+        let lattice =
+            Bounds::around(corners.map(|p| at(p.x * cos + p.y * sin, p.y * cos - p.x * sin)))
+                // A curve between crossings swings out by less than a tenth of the spacing.
+                .grown(BEND_M + STRAY_M + 0.1 * SPACING_M[0]);
         let first = |low: f64, spacing: f64| (low / spacing).floor() as i64 - 1;
         let last = |high: f64, spacing: f64| (high / spacing).ceil() as i64;
         let mut cells = Vec::new();

@@ -30,7 +30,8 @@ impl Tree {
         let yellow = rng.range_f32(-0.25, 0.6);
         let leaf = blend(style.leaf, [0.42, 0.42, 0.20], yellow.max(0.0) * 0.6);
         let radius_m = if palm { rng.range(2.2, 3.4) } else { radius_m };
-        let height_m = if palm { rng.range(7.0, 11.0) } else { radius_m * rng.range(1.5, 2.2) + 0.6 };
+        let height_m =
+            if palm { rng.range(7.0, 11.0) } else { radius_m * rng.range(1.5, 2.2) + 0.6 };
         Self { at, radius_m, height_m, colour: scaled(leaf, light), palm, seed: rng.bits() as u32 }
     }
 
@@ -85,8 +86,7 @@ impl Tree {
             let dome = 0.75 / r;
             let rough = f64::from(coarse - 0.5) * 0.9 + f64::from(fine - 0.5) * 0.7;
             let (gx, gy) = (-d.x * dome, -d.y * dome);
-            let light = style.light(gx, gy) * (1.0 + 0.55 * rough as f32)
-                * (0.72 + 0.56 * leaves);
+            let light = style.light(gx, gy) * (1.0 + 0.55 * rough as f32) * (0.72 + 0.56 * leaves);
             let colour = blend(self.colour, [0.44, 0.47, 0.24], (fine * 0.5 - 0.15).max(0.0));
             canvas.paint(index, scaled(colour, light.clamp(0.25, 1.8)), cover);
         });
