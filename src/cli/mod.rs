@@ -88,7 +88,7 @@ pub fn run(cli: Cli, interrupt: Interrupt) -> Result<()> {
     }
     let context = Context { progress: cli.global.progress(), interrupt };
     match cli.command {
-        Command::Synth(args) => synth::run(args, &context),
+        Command::Synth(args) => synth::run(&args, &context),
         Command::Tiles(args) => tiles::run(&args, &context),
         Command::Train(args) => train::run(&args, &context),
         Command::Infer(args) => infer::run(&args, &context),

@@ -18,6 +18,7 @@ pub mod dataset;
 pub mod overlap;
 pub mod pixels;
 pub mod report;
+pub mod tune;
 
 mod region;
 mod scanline;

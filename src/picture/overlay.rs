@@ -31,7 +31,7 @@ const STROKE_PX: f64 = 2.0;
 /// A dark seam under each line keeps it visible on bright roofs.
 const SEAM_PX: f64 = 4.0;
 const SEAM_OPACITY: f32 = 0.45;
-const LEGEND_PX: usize = 15;
+const LEGEND_PX: usize = 17;
 
 /// Writes a PNG (replaced if there): `rgb` under anti-aliased outlines, with a legend in a corner.
 /// Later layers are drawn over earlier ones.

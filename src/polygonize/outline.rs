@@ -7,7 +7,7 @@ use super::rings::{Ring, Rings};
 use super::simplify::{Point, RawRing, simplify};
 use super::sweep::Traced;
 use super::threshold::FULL;
-use crate::config::PolygonizeOptions;
+use crate::config::polygonize::PolygonizeOptions;
 use crate::geo::measure::AreaMeter;
 use crate::geo::{Crs, Grid};
 
