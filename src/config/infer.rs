@@ -63,8 +63,9 @@ impl InferConfig {
             return Err(Error::config("inference.window_px", problem));
         }
         if overlap_px * 4 > window_px * 3 {
-            let problem =
-                format!("expected at most three quarters of window_px = {window_px}, found {overlap_px}");
+            let problem = format!(
+                "expected at most three quarters of window_px = {window_px}, found {overlap_px}"
+            );
             return Err(Error::config("inference.overlap_px", problem));
         }
         if !(1..=1024).contains(&batch) {

@@ -5,6 +5,7 @@
 
 pub mod dataset;
 pub mod infer;
+pub mod polygonize;
 pub mod synth;
 pub mod train;
 
@@ -17,6 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use layers::Layers;
+pub use polygonize::PolygonizeOptions;
 
 use crate::error::{Error, Result};
 use crate::output;

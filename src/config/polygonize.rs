@@ -11,10 +11,10 @@ pub struct PolygonizeOptions {
     /// A pixel is building where its score reaches this probability, 0..=1.
     pub threshold: f64,
     /// Radius of the closing, which joins what a gap of twice the radius parts. 0 or less than a pixel: none.
-    pub close_m: f64,
+    pub closing_m: f64,
     /// Radius of the opening, which removes what is narrower than twice the radius; it comes after the
     /// closing. 0 or less than a pixel: none.
-    pub open_m: f64,
+    pub opening_m: f64,
     /// Smaller buildings are left out.
     pub min_area_m2: f64,
     /// Smaller holes are filled.
@@ -28,8 +28,8 @@ impl Default for PolygonizeOptions {
     fn default() -> Self {
         Self {
             threshold: 0.5,
-            close_m: 0.0,
-            open_m: 0.0,
+            closing_m: 0.0,
+            opening_m: 0.0,
             min_area_m2: 5.0,
             min_hole_m2: 5.0,
             simplify_m: 0.5,
@@ -53,8 +53,8 @@ impl PolygonizeOptions {
             return Err(Error::config("polygonize.threshold", problem));
         }
         let lengths_and_areas = [
-            ("close_m", self.close_m, MAX_RADIUS_M),
-            ("open_m", self.open_m, MAX_RADIUS_M),
+            ("closing_m", self.closing_m, MAX_RADIUS_M),
+            ("opening_m", self.opening_m, MAX_RADIUS_M),
             ("min_area_m2", self.min_area_m2, f64::MAX),
             ("min_hole_m2", self.min_hole_m2, f64::MAX),
             ("simplify_m", self.simplify_m, f64::MAX),
@@ -89,8 +89,8 @@ mod tests {
         let wrong = [
             ("threshold", PolygonizeOptions { threshold: 1.5, ..Default::default() }),
             ("threshold", PolygonizeOptions { threshold: f64::NAN, ..Default::default() }),
-            ("open_m", PolygonizeOptions { open_m: -1.0, ..Default::default() }),
-            ("close_m", PolygonizeOptions { close_m: 1e9, ..Default::default() }),
+            ("opening_m", PolygonizeOptions { opening_m: -1.0, ..Default::default() }),
+            ("closing_m", PolygonizeOptions { closing_m: 1e9, ..Default::default() }),
             ("simplify_m", PolygonizeOptions { simplify_m: f64::NAN, ..Default::default() }),
         ];
         for (key, options) in wrong {

@@ -121,9 +121,8 @@ mod tests {
 
     #[test]
     fn scenes_divided_into_blocks_are_refused() {
-        let config = config(
-            "[split]\nmode='blocks'\n[[scene]]\nimage='a.tif'\nfootprints='a.geojson'\n",
-        );
+        let config =
+            config("[split]\nmode='blocks'\n[[scene]]\nimage='a.tif'\nfootprints='a.geojson'\n");
         assert!(scenes_of(&config, Split::Val, Path::new(".")).is_err());
     }
 }

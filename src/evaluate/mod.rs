@@ -18,6 +18,7 @@ pub mod dataset;
 pub mod overlap;
 pub mod pixels;
 pub mod report;
+pub mod tune;
 
 mod region;
 mod scanline;
@@ -127,7 +128,8 @@ impl EvalOptions {
         }
         for scene in &self.scenes {
             if scene.predicted.is_none() && scene.scores.is_none() && scene.mask.is_none() {
-                let problem = "needs predicted buildings, scores or a mask to compare with the truth";
+                let problem =
+                    "needs predicted buildings, scores or a mask to compare with the truth";
                 return Err(Error::config(scene.name.clone(), problem));
             }
         }

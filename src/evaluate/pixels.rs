@@ -140,12 +140,8 @@ mod tests {
         let predicted = [true, true, true, false, false, true, false, true];
         let truth = [1, 2, 0, 1, 0, 255, 255, 3];
         let c = Confusion::of(&predicted, &truth);
-        let by_hand = Confusion {
-            true_positive: 2,
-            false_positive: 2,
-            false_negative: 1,
-            true_negative: 1,
-        };
+        let by_hand =
+            Confusion { true_positive: 2, false_positive: 2, false_negative: 1, true_negative: 1 };
         assert_eq!(c, by_hand);
         assert_eq!((c.iou(), c.precision(), c.recall()), (0.4, 0.5, 2.0 / 3.0));
         assert_eq!(c.dice(), 4.0 / 7.0);

@@ -1,6 +1,7 @@
 //! Where buildings are judged: inside the area of interest and the scene, on valid pixels.
 
 use geo::{Area, BooleanOps, InteriorPoint, LineString, MultiPolygon, Polygon, unary_union};
+use rayon::prelude::*;
 
 use super::overlap::Shape;
 use crate::geo::Grid;
@@ -52,28 +53,23 @@ impl Region {
     /// Cuts buildings at the region's edge. Those that lie mostly outside do not count, but stay, so
     /// that a building on the other side can match what is left of them.
     pub(super) fn judge(&self, buildings: &[MultiPolygon<f64>]) -> Judged {
-        let mut judged = Judged::default();
-        for building in buildings {
-            let whole = Shape::new(building);
-            let (shape, counts) = match &self.area {
-                None => (whole, true),
-                Some((area, region)) => {
-                    let inside = region.shared_area(&whole);
-                    // Rounding: a building wholly inside keeps its own outline.
-                    if inside >= whole.area() * (1.0 - 1e-9) {
-                        (whole, true)
-                    } else if inside <= whole.area() * 1e-9 {
-                        (Shape::new(&MultiPolygon(Vec::new())), false)
-                    } else {
-                        let cut = Shape::new(&building.intersection(area));
-                        (cut, inside >= whole.area() * LEAST_SHARE_INSIDE)
-                    }
-                }
-            };
-            judged.shapes.push(shape);
-            judged.counts.push(counts);
+        let (shapes, counts) = buildings.par_iter().map(|building| self.cut(building)).unzip();
+        Judged { shapes, counts }
+    }
+
+    fn cut(&self, building: &MultiPolygon<f64>) -> (Shape, bool) {
+        let whole = Shape::new(building);
+        let Some((area, region)) = &self.area else { return (whole, true) };
+        let inside = region.shared_area(&whole);
+        // Rounding: a building wholly inside keeps its own outline.
+        if inside >= whole.area() * (1.0 - 1e-9) {
+            (whole, true)
+        } else if inside <= whole.area() * 1e-9 {
+            (Shape::new(&MultiPolygon(Vec::new())), false)
+        } else {
+            let cut = Shape::new(&building.intersection(area));
+            (cut, inside >= whole.area() * LEAST_SHARE_INSIDE)
         }
-        judged
     }
 }
 
@@ -91,8 +87,8 @@ pub(super) fn points_inside(
         .filter_map(|(index, building)| {
             let point = building.interior_point()?;
             let (col, row) = to_pixels.apply(point.x(), point.y());
-            let on_grid = (0.0..grid.width as f64).contains(&col)
-                && (0.0..grid.height as f64).contains(&row);
+            let on_grid =
+                (0.0..grid.width as f64).contains(&col) && (0.0..grid.height as f64).contains(&row);
             on_grid.then_some((row as usize, col as usize, index))
         })
         .collect();

@@ -20,7 +20,8 @@ impl PixelShape {
     pub(super) fn new(polygons: &MultiPolygon<f64>, to_pixels: &GeoTransform) -> Self {
         let mut edges = Vec::new();
         let mut rows = (f64::INFINITY, f64::NEG_INFINITY);
-        let rings = polygons.iter().flat_map(|p| std::iter::once(p.exterior()).chain(p.interiors()));
+        let rings =
+            polygons.iter().flat_map(|p| std::iter::once(p.exterior()).chain(p.interiors()));
         for line in rings.flat_map(geo::LineString::lines) {
             let (x0, y0) = to_pixels.apply(line.start.x, line.start.y);
             let (x1, y1) = to_pixels.apply(line.end.x, line.end.y);
@@ -108,7 +109,8 @@ mod tests {
 
     #[test]
     fn whole_pixels_come_back_as_they_were_and_holes_stay_open() {
-        let mut ring: MultiPolygon<f64> = geo::Rect::new((1.0, 1.0), (6.0, 6.0)).to_polygon().into();
+        let mut ring: MultiPolygon<f64> =
+            geo::Rect::new((1.0, 1.0), (6.0, 6.0)).to_polygon().into();
         let hole = geo::Rect::new((2.0, 2.0), (4.0, 4.0)).to_polygon();
         ring.0[0].interiors_push(hole.exterior().clone());
         // A grid with pixels of 2 units, south up.

@@ -168,12 +168,7 @@ fn check_overlap(inputs: &SceneInputs, truth: &Footprints, region: &Region) -> R
 }
 
 /// A north-up grid of `gsd_m` over everything, for vectors that come without a raster.
-fn made_grid(
-    inputs: &SceneInputs,
-    vectors: &Vectors,
-    region: &Region,
-    gsd_m: f64,
-) -> Result<Grid> {
+fn made_grid(inputs: &SceneInputs, vectors: &Vectors, region: &Region, gsd_m: f64) -> Result<Grid> {
     let mut bounds = [f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY];
     if let Some(region) = region.bounds() {
         bounds = region;
@@ -181,12 +176,7 @@ fn made_grid(
         let predicted = vectors.predicted.iter().flat_map(|p| &p.polygons);
         for shape in vectors.truth.polygons.iter().chain(predicted) {
             let [x0, y0, x1, y1] = super::overlap::Shape::new(shape).bounds();
-            bounds = [
-                bounds[0].min(x0),
-                bounds[1].min(y0),
-                bounds[2].max(x1),
-                bounds[3].max(y1),
-            ];
+            bounds = [bounds[0].min(x0), bounds[1].min(y0), bounds[2].max(x1), bounds[3].max(y1)];
         }
     }
     if bounds[0] >= bounds[2] {
@@ -270,8 +260,9 @@ impl<'a> Pass<'a> {
         };
         let points = |found: &Footprints| points_inside(&found.polygons, grid);
         let scene = match &inputs.scene {
-            Some(path) => covers(&open_scene(path, &inputs.scene_options)?, grid)
-                .then(|| path.clone()),
+            Some(path) => {
+                covers(&open_scene(path, &inputs.scene_options)?, grid).then(|| path.clone())
+            }
             None => None,
         };
         Ok(Self {
@@ -306,7 +297,8 @@ impl<'a> Pass<'a> {
 
     fn open_band(&self, path: &Path) -> Result<Band> {
         let band = Band::open(path)?;
-        if same_place(band.grid(), self.grid) && band.grid().width == self.grid.width
+        if same_place(band.grid(), self.grid)
+            && band.grid().width == self.grid.width
             && band.grid().height == self.grid.height
         {
             return Ok(band);
@@ -320,7 +312,8 @@ impl<'a> Pass<'a> {
     }
 
     fn strip(&self, files: &Files, window: Window) -> Result<Strip> {
-        let scores = files.scores.as_ref().map(|band| self.read_scores(band, window)).transpose()?;
+        let scores =
+            files.scores.as_ref().map(|band| self.read_scores(band, window)).transpose()?;
         let mask = files.mask.as_ref().map(|band| read_mask(band, window)).transpose()?;
         let valid = match (&files.scene, scores.as_ref().or(mask.as_ref())) {
             (Some(scene), _) => scene.read(self.grid, window)?.valid,
@@ -368,7 +361,9 @@ impl<'a> Pass<'a> {
         let least = self.threshold as f32 * one;
         let looked_at: Vec<bool> = values
             .iter()
-            .map(|&value| value.is_finite() && absent.is_none_or(|absent| f64::from(value) != absent))
+            .map(|&value| {
+                value.is_finite() && absent.is_none_or(|absent| f64::from(value) != absent)
+            })
             .collect();
         let building =
             values.iter().zip(&looked_at).map(|(&value, &seen)| seen && value >= least).collect();

@@ -90,7 +90,7 @@ fn draw(root: &Area<'_>, title: &str, panels: &[Panel], (rows, columns): (usize,
     root.fill(&WHITE)?;
     let (head, body) = root.split_vertically(px(TITLE_PX));
     let at = (px(20) as i32, px(16) as i32);
-    head.draw(&Text::new(title.to_owned(), at, font(18).color(&INK)))?;
+    head.draw(&Text::new(title.to_owned(), at, font(21).color(&INK)))?;
     for (area, panel) in body.split_evenly((rows, columns)).iter().zip(panels) {
         draw_panel(area, panel)?;
     }
@@ -108,7 +108,7 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
     let mut chart = ChartBuilder::on(area)
         .margin(px(10))
         .margin_right(px(24))
-        .caption(&panel.label, font(15).color(&INK))
+        .caption(&panel.label, font(17).color(&INK))
         .x_label_area_size(px(44))
         .y_label_area_size(px(64))
         .build_cartesian_2d(x_range, y_range)?;
@@ -117,11 +117,13 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
         .x_labels(8)
         .y_labels(6)
         .x_desc(abscissa)
+        .set_tick_mark_size(LabelAreaPosition::Left, px(5))
+        .set_tick_mark_size(LabelAreaPosition::Bottom, px(5))
         .axis_style(INK.stroke_width(OVERSAMPLING))
         .bold_line_style(FAINT.stroke_width(OVERSAMPLING))
         .light_line_style(TRANSPARENT)
-        .label_style(font(12).color(&INK))
-        .axis_desc_style(font(13).color(&INK))
+        .label_style(font(14).color(&INK))
+        .axis_desc_style(font(15).color(&INK))
         .x_label_formatter(&|x| number(*x, x_step))
         .y_label_formatter(&|y| number(*y, y_step))
         .draw()?;
@@ -155,7 +157,7 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
             .position(legend_corner(panel))
             .legend_area_size(px(28))
             .margin(px(8))
-            .label_font(font(12).color(&INK))
+            .label_font(font(14).color(&INK))
             .background_style(WHITE.mix(0.85))
             .border_style(FAINT.stroke_width(OVERSAMPLING))
             .draw()?;

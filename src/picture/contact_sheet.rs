@@ -22,7 +22,7 @@ pub struct Thumb {
 /// Thumbs are shrunk (never enlarged) to at most this size, pixels.
 const LARGEST_PX: u32 = 320;
 const GAP_PX: usize = 10;
-const CAPTION_PX: usize = 13;
+const CAPTION_PX: usize = 15;
 const PAPER: [u8; 3] = [24, 26, 30];
 const INK: [u8; 3] = [222, 226, 232];
 

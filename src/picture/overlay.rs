@@ -31,7 +31,7 @@ const STROKE_PX: f64 = 2.0;
 /// A dark seam under each line keeps it visible on bright roofs.
 const SEAM_PX: f64 = 4.0;
 const SEAM_OPACITY: f32 = 0.45;
-const LEGEND_PX: usize = 15;
+const LEGEND_PX: usize = 17;
 
 /// Writes a PNG (replaced if there): `rgb` under anti-aliased outlines, with a legend in a corner.
 /// Later layers are drawn over earlier ones.
@@ -75,11 +75,15 @@ pub fn scene_overlay(
     let grid = native.resized(side(native.width), side(native.height));
     let rgb = read_rgb(&scene, &grid)?;
     let to_pixels = grid.transform.invert().ok_or_else(|| {
-        Error::input(scene.path(), "pixels with an area", "a degenerate geotransform", "georeference it again")
+        Error::input(
+            scene.path(),
+            "pixels with an area",
+            "a degenerate geotransform",
+            "georeference it again",
+        )
     })?;
     let mut layers = Vec::new();
-    for (source, colour, name) in
-        [(truth, TRUTH, "truth"), (prediction, PREDICTION, "prediction")]
+    for (source, colour, name) in [(truth, TRUTH, "truth"), (prediction, PREDICTION, "prediction")]
     {
         if let Some(source) = source {
             let found = read_footprints(source, grid.crs.as_ref())?;

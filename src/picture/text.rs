@@ -19,7 +19,7 @@ pub(super) fn register() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // The bytes are a constant of a published crate; were they no font, drawing would say so.
-        let _ = register_font(FAMILY, FontStyle::Normal, epaint_default_fonts::HACK_REGULAR);
+        let _ = register_font(FAMILY, FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT);
     });
 }
 

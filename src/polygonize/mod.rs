@@ -25,12 +25,12 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use serde::Serialize;
 
+pub use crate::config::polygonize::PolygonizeOptions;
 pub use outline::Outline;
 pub use source::{Kind, Scores};
 pub use stream::{Counts, Polygonizer, polygons_of};
 pub use threshold::{FULL, NODATA, score_of};
 
-use crate::config::PolygonizeOptions;
 use crate::error::Result;
 use crate::geo::Crs;
 use crate::geo::vector::{FieldKind, LayerWriter, Value};
@@ -84,7 +84,7 @@ pub fn run(
     if source.kind() == Kind::Mask {
         tracing::info!("{}: taken as a mask: all but 0 is building", scores.display());
     }
-    let mut polygonizer = Polygonizer::new(&grid, options)?;
+    let mut polygonizer = Polygonizer::new(&grid, options);
     let mut writer = BuildingWriter::create(staged.path(), grid.crs.as_ref(), scene_name)?;
     let bar = progress.bar("polygonize", grid.height as u64, "rows");
     std::thread::scope(|scope| {

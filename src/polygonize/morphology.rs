@@ -163,11 +163,11 @@ pub(super) struct Morphology {
 
 impl Morphology {
     /// Radii in metres; 0, or less than a pixel, does nothing.
-    pub(super) fn new(width: usize, gsd_m: (f64, f64), close_m: f64, open_m: f64) -> Self {
+    pub(super) fn new(width: usize, gsd_m: (f64, f64), closing_m: f64, opening_m: f64) -> Self {
         let pair = |radius_m, erode_first| {
             Disk::new(radius_m, gsd_m).map(|disk| Pair::new(disk, width, erode_first))
         };
-        Self { closing: pair(close_m, false), valid: VecDeque::new(), opening: pair(open_m, true) }
+        Self { closing: pair(closing_m, false), valid: VecDeque::new(), opening: pair(opening_m, true) }
     }
 
     /// Whether rows leave as they came, at once.
@@ -223,7 +223,7 @@ mod tests {
 
     type Mask = Vec<Vec<bool>>;
 
-    fn run(mask: &Mask, valid: &Mask, gsd_m: (f64, f64), close_m: f64, open_m: f64) -> Mask {
+    fn run(mask: &Mask, valid: &Mask, gsd_m: (f64, f64), closing_m: f64, opening_m: f64) -> Mask {
         let width = mask[0].len();
         let pack = |row: &Vec<bool>| {
             let mut words = vec![0; words_for(width)];
@@ -232,7 +232,7 @@ mod tests {
             }
             words
         };
-        let mut morphology = Morphology::new(width, gsd_m, close_m, open_m);
+        let mut morphology = Morphology::new(width, gsd_m, closing_m, opening_m);
         let mut rows = Vec::new();
         for (row, valid) in mask.iter().zip(valid) {
             morphology.push(pack(row), Some(pack(valid)), &mut |row| rows.push(row));
@@ -270,7 +270,8 @@ mod tests {
     }
 
     fn sized(density: f64) -> impl Strategy<Value = (Mask, Mask)> {
-        (1_usize..80, 1_usize..14).prop_flat_map(move |(w, h)| (mask(w, h, density), mask(w, h, 0.95)))
+        (1_usize..80, 1_usize..14)
+            .prop_flat_map(move |(w, h)| (mask(w, h, density), mask(w, h, 0.95)))
     }
 
     proptest! {
@@ -280,12 +281,12 @@ mod tests {
             (mask, valid) in prop_oneof![sized(0.15), sized(0.5), sized(0.9)],
             close_px in 0_u8..4, open_px in 0_u8..3, squeeze in 0.4_f64..2.0,
         ) {
-            let (gsd_m, close_m, open_m) = ((0.1, 0.1 * squeeze), f64::from(close_px) * 0.1, f64::from(open_px) * 0.1);
+            let (gsd_m, closing_m, opening_m) = ((0.1, 0.1 * squeeze), f64::from(close_px) * 0.1, f64::from(open_px) * 0.1);
             let mask: Mask = mask.iter().zip(&valid)
                 .map(|(m, v)| m.iter().zip(v).map(|(m, v)| *m && *v).collect()).collect();
             prop_assert_eq!(
-                run(&mask, &valid, gsd_m, close_m, open_m),
-                by_definition(&mask, &valid, gsd_m, close_m, open_m)
+                run(&mask, &valid, gsd_m, closing_m, opening_m),
+                by_definition(&mask, &valid, gsd_m, closing_m, opening_m)
             );
         }
     }

@@ -7,7 +7,7 @@ use super::rings::{Ring, Rings};
 use super::simplify::{Point, RawRing, simplify};
 use super::sweep::Traced;
 use super::threshold::FULL;
-use crate::config::PolygonizeOptions;
+use crate::config::polygonize::PolygonizeOptions;
 use crate::geo::measure::AreaMeter;
 use crate::geo::{Crs, Grid};
 
@@ -57,7 +57,9 @@ impl Finisher {
         let pixel_m2 = self.gsd_m.0 * self.gsd_m.1;
         let Some(mut rings) = Rings::new(traced) else { return (Outcome::Small, 0) };
         let holes = rings.holes.len();
-        rings.holes.retain(|hole| hole.area_px.unsigned_abs() as f64 * pixel_m2 >= self.min_hole_m2);
+        rings
+            .holes
+            .retain(|hole| hole.area_px.unsigned_abs() as f64 * pixel_m2 >= self.min_hole_m2);
         let filled = holes - rings.holes.len();
         let area_px = rings.exterior.area_px + rings.holes.iter().map(|h| h.area_px).sum::<i64>();
         // Simplifying does not double an area: what is far too small needs no outline.

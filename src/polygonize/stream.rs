@@ -9,8 +9,7 @@ use super::morphology::Morphology;
 use super::outline::{Finisher, Outcome, Outline};
 use super::sweep::{Run, Sweep, Traced};
 use super::threshold::{foreground, lowest_score, valid};
-use crate::config::PolygonizeOptions;
-use crate::error::Result;
+use crate::config::polygonize::PolygonizeOptions;
 use crate::geo::Grid;
 
 /// What has been counted so far.
@@ -46,23 +45,19 @@ pub struct Polygonizer {
 
 impl Polygonizer {
     /// For scores on `grid` (only its width, transform, CRS and ground sample distance matter: any number of
-    /// rows may come).
-    ///
-    /// # Errors
-    /// An option is out of range.
-    pub fn new(grid: &Grid, options: &PolygonizeOptions) -> Result<Self> {
-        options.validate()?;
+    /// rows may come). The options must have passed [`PolygonizeOptions::validate`].
+    pub fn new(grid: &Grid, options: &PolygonizeOptions) -> Self {
         let gsd_m = grid.gsd_m.unwrap_or((1.0, 1.0));
-        Ok(Self {
+        Self {
             width: grid.width,
             lowest_score: lowest_score(options.threshold),
-            morphology: Morphology::new(grid.width, gsd_m, options.close_m, options.open_m),
+            morphology: Morphology::new(grid.width, gsd_m, options.closing_m, options.opening_m),
             scores: VecDeque::new(),
             sweep: Sweep::default(),
             finisher: Finisher::new(grid, options),
             waiting: BTreeMap::new(),
             counts: Counts::default(),
-        })
+        }
     }
 
     /// Takes the next rows of scores (`width` values each, 0..=254 for 0..=1, 255 for no data) and returns the
@@ -97,8 +92,9 @@ impl Polygonizer {
     /// Threshold, closing, opening; the runs of the rows that are done.
     fn smoothed_runs(&mut self, scores: &[u8]) -> Vec<Vec<Run>> {
         let chunks = scores.par_chunks_exact(self.width).with_min_len(MIN_ROWS_PER_TASK);
-        let rows: Vec<_> =
-            chunks.map(|row| (foreground(row, self.lowest_score), valid(row), row.to_vec())).collect();
+        let rows: Vec<_> = chunks
+            .map(|row| (foreground(row, self.lowest_score), valid(row), row.to_vec()))
+            .collect();
         let mut done = Vec::new();
         for (bits, valid, scores) in rows {
             self.scores.push_back(scores);
@@ -161,25 +157,22 @@ fn runs_of(row: &[u64], scores: &[u8]) -> Vec<Run> {
 }
 
 /// The buildings of scores in memory (`width * height` values as [`Polygonizer::push_rows`] takes them, placed by
-/// `grid`), in reading order.
-///
-/// # Errors
-/// An option is out of range.
+/// `grid`), in reading order. The options must have passed [`PolygonizeOptions::validate`].
 pub fn polygons_of(
     scores: &[u8],
     width: usize,
     height: usize,
     grid: &Grid,
     options: &PolygonizeOptions,
-) -> Result<Vec<Outline>> {
+) -> Vec<Outline> {
     let grid = Grid { width, height, ..grid.clone() };
-    let mut polygonizer = Polygonizer::new(&grid, options)?;
+    let mut polygonizer = Polygonizer::new(&grid, options);
     let mut outlines = Vec::new();
     for rows in scores.chunks((ROWS_AT_ONCE * width).max(1)) {
         outlines.extend(polygonizer.push_rows(rows));
     }
     outlines.extend(polygonizer.finish());
-    Ok(outlines)
+    outlines
 }
 
 /// Bounds the traced rows that are in memory between two steps.

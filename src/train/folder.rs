@@ -12,8 +12,14 @@ pub struct Folder {
 }
 
 /// What a training writes into its folder, and nothing else.
-const ENTRIES: [&str; 6] =
-    ["model.safetensors", "train.toml", "metrics.jsonl", "curves.png", "tensorboard", "checkpoints"];
+const ENTRIES: [&str; 6] = [
+    "model.safetensors",
+    "train.toml",
+    "metrics.jsonl",
+    "curves.png",
+    "tensorboard",
+    "checkpoints",
+];
 
 impl Folder {
     /// Makes the folder (`resume` = false) or takes it up again.

@@ -329,8 +329,7 @@ where
                 Prefetch::start(scope, self.workers, 0..count, move |k| batches.validation(k));
             let (section, threshold) = (&self.config.loss, self.config.run.threshold);
             let stop = || self.interrupt.requested();
-            let result =
-                validate(&network, val_batches, section, threshold, self.device, stop)?;
+            let result = validate(&network, val_batches, section, threshold, self.device, stop)?;
             let Some((loss, pixels)) = result else { return Ok(false) };
             let step = learner.state.step;
             let best = learner.state.best.is_none_or(|best| pixels.iou() > best.iou);

@@ -91,7 +91,10 @@ fn town() -> impl Strategy<Value = Vec<MultiPolygon<f64>>> {
 }
 
 /// Without tree or bound, and with intersections constructed by another algorithm.
-fn brute_force(predicted: &[MultiPolygon<f64>], truth: &[MultiPolygon<f64>]) -> Vec<(usize, usize)> {
+fn brute_force(
+    predicted: &[MultiPolygon<f64>],
+    truth: &[MultiPolygon<f64>],
+) -> Vec<(usize, usize)> {
     use geo::Area;
     let mut found = Vec::new();
     for (i, p) in predicted.iter().enumerate() {

@@ -13,7 +13,8 @@ use crate::evaluate::region::{Judged, Region, points_inside};
 use crate::evaluate::scanline::PixelShape;
 use crate::geo::vector::read_footprints;
 use crate::geo::{Band, GeoTransform, Grid, Window};
-use crate::polygonize::{NODATA, Outline, PolygonizeOptions, polygons_of, score_of};
+use crate::config::polygonize::PolygonizeOptions;
+use crate::polygonize::{NODATA, Outline, polygons_of, score_of};
 use crate::progress::Progress;
 use crate::truth::{IGNORE, Truth, TruthOptions};
 
@@ -36,7 +37,7 @@ pub(super) fn all(
                 bar.inc(1);
                 counts
             })
-            .collect();
+            .collect::<Result<_>>()?;
         for (sum, part) in sums.iter_mut().zip(parts.into_iter().flatten()) {
             *sum = (sum.0.plus(part.0), sum.1.plus(part.1));
         }
@@ -97,24 +98,24 @@ impl TuneScene {
         &self,
         group: &[Settings],
         options: &TuneOptions,
-    ) -> Vec<(Confusion, BuildingCounts)> {
+    ) -> Result<Vec<(Confusion, BuildingCounts)>> {
         let least = group.iter().map(|s| s.min_area_m2).fold(f64::INFINITY, f64::min);
         let polygonize = PolygonizeOptions {
             threshold: group[0].threshold,
-            opening_m: group[0].opening_m,
-            closing_m: group[0].closing_m,
+            open_m: group[0].open_m,
+            close_m: group[0].close_m,
             min_area_m2: least,
             ..options.base.clone()
         };
         let outlines =
-            polygons_of(&self.scores, self.grid.width, self.grid.height, &self.grid, &polygonize);
+            polygons_of(&self.scores, self.grid.width, self.grid.height, &self.grid, &polygonize)?;
         let pixels: Vec<Confusion> = outlines.iter().map(|o| self.pixels_of(o)).collect();
         let areas_m2: Vec<f64> = outlines.iter().map(|outline| outline.area_m2).collect();
         let polygons: Vec<MultiPolygon<f64>> =
             outlines.into_iter().map(|outline| outline.polygon.into()).collect();
         let found = self.region.judge(&polygons);
         let pairs = pairs_above(&found.shapes, &self.truth.shapes, options.iou_limit);
-        group
+        Ok(group
             .iter()
             .map(|settings| {
                 let kept = |index: usize| areas_m2[index] >= settings.min_area_m2;
@@ -123,7 +124,7 @@ impl TuneScene {
                     count_kept(&pairs, &found, &self.truth, kept),
                 )
             })
-            .collect()
+            .collect())
     }
 
     /// True and false positives among the pixels of one polygon. Polygons of one run share no pixel.
