@@ -184,7 +184,11 @@ impl<'a> Targets<'a> {
 
     fn scores_of(&self, scene: &str) -> Option<PathBuf> {
         let path = self.scores?;
-        Some(if self.scores_in_folder { path.join(format!("{scene}.tif")) } else { path.to_owned() })
+        Some(if self.scores_in_folder {
+            path.join(format!("{scene}.tif"))
+        } else {
+            path.to_owned()
+        })
     }
 }
 
@@ -253,8 +257,13 @@ impl Job<'_> {
             None => String::new(),
             Some(buildings) => {
                 let options = &self.config.polygonize;
-                let report =
-                    polygonize::append(raw.path(), options, &mut buildings.writer, &name, progress)?;
+                let report = polygonize::append(
+                    raw.path(),
+                    options,
+                    &mut buildings.writer,
+                    &name,
+                    progress,
+                )?;
                 format!(", {} buildings", report.buildings)
             }
         };
