@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     config::write_effective(&config, &args.output)?;
     stdout::print(&format!(
         "{}: {} buildings, {:.0} m2 ({} smaller ones left out, {} small holes filled)",
-        report.output.display(),
+        args.output.display(),
         report.buildings,
         report.area_m2_total,
         report.dropped_small,
