@@ -167,7 +167,11 @@ impl Morphology {
         let pair = |radius_m, erode_first| {
             Disk::new(radius_m, gsd_m).map(|disk| Pair::new(disk, width, erode_first))
         };
-        Self { closing: pair(closing_m, false), valid: VecDeque::new(), opening: pair(opening_m, true) }
+        Self {
+            closing: pair(closing_m, false),
+            valid: VecDeque::new(),
+            opening: pair(opening_m, true),
+        }
     }
 
     /// Whether rows leave as they came, at once.

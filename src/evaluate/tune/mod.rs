@@ -16,10 +16,10 @@ use super::SceneInputs;
 use super::buildings::{BuildingCounts, BuildingScores};
 use super::pixels::{Confusion, PixelScores};
 use super::report::table;
+use crate::config::polygonize::PolygonizeOptions;
 use crate::error::{Error, Result};
 use crate::output::{check_writable, write_whole};
 use crate::picture::chart::{Panel, Series, curves};
-use crate::config::polygonize::PolygonizeOptions;
 use crate::progress::Progress;
 
 /// What the winner is best at.
@@ -327,7 +327,13 @@ impl TuneReport {
             own.min_by(|a, b| order(a, b, self.objective))
         };
         let heads = [
-            "threshold", "opening m", "closing m", "area m2", "pixel IoU", "building F1", "precision",
+            "threshold",
+            "opening m",
+            "closing m",
+            "area m2",
+            "pixel IoU",
+            "building F1",
+            "precision",
             "recall",
         ];
         let rows = thresholds.into_iter().filter_map(best_of).map(|t| {
