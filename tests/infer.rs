@@ -24,7 +24,12 @@ fn spec() -> ModelSpec {
     }
 }
 
-fn scene(folder: &Path, width: usize, height: usize, value: impl Fn(usize, usize) -> u8) -> PathBuf {
+fn scene(
+    folder: &Path,
+    width: usize,
+    height: usize,
+    value: impl Fn(usize, usize) -> u8,
+) -> PathBuf {
     let path = folder.join("scene.tif");
     let grid = Grid {
         width,
@@ -33,8 +38,7 @@ fn scene(folder: &Path, width: usize, height: usize, value: impl Fn(usize, usize
         crs: Some(Crs::from_epsg(32645).unwrap()),
         gsd_m: None,
     };
-    let data: Vec<u8> =
-        (0..width * height).map(|i| value(i % width, i / width)).collect();
+    let data: Vec<u8> = (0..width * height).map(|i| value(i % width, i / width)).collect();
     write_geotiff(&path, &grid, 1, &data, Some(255.0), Compression::Deflate).unwrap();
     path
 }
@@ -83,7 +87,8 @@ fn blending_gives_back_what_every_window_agrees_on() {
         let path = scene(folder.path(), width, height, noise);
         for (window, overlap, batch) in [(32, 8, 1), (32, 0, 3), (64, 32, 2), (96, 72, 4)] {
             let (report, _, values) =
-                score(&path, &config(window, overlap, batch), &Region::default(), identity).unwrap();
+                score(&path, &config(window, overlap, batch), &Region::default(), identity)
+                    .unwrap();
             assert_eq!(report.scored_pixels as usize, width * height);
             for (i, value) in values.iter().enumerate() {
                 let expected = f32::from(noise(i % width, i / width)) / 255.0;
@@ -108,8 +113,7 @@ fn the_blend_is_the_weighted_mean_of_the_windows_over_a_pixel() {
     let folder = tempfile::tempdir().unwrap();
     let (width, height, side, overlap) = (83, 70, 32, 12);
     let path = scene(folder.path(), width, height, noise);
-    let (_, _, values) =
-        score(&path, &config(side, overlap, 2), &Region::default(), ramp).unwrap();
+    let (_, _, values) = score(&path, &config(side, overlap, 2), &Region::default(), ramp).unwrap();
     let axis = |len| geoseg::infer::plan::Axis::new(len, 0, len, side, overlap);
     let hann = |i: isize| (std::f64::consts::PI * (i as f64 + 0.5) / side as f64).sin().powi(2);
     for row in 0..height as isize {
@@ -126,7 +130,11 @@ fn the_blend_is_the_weighted_mean_of_the_windows_over_a_pixel() {
                 }
             }
             let found = f64::from(values[row as usize * width + col as usize]);
-            assert!((found - sum / weights).abs() < 1e-5, "({col}, {row}): {found} {}", sum / weights);
+            assert!(
+                (found - sum / weights).abs() < 1e-5,
+                "({col}, {row}): {found} {}",
+                sum / weights
+            );
         }
     }
 }
@@ -150,13 +158,17 @@ fn nodata_is_never_scored_and_windows_without_data_are_skipped() {
     let folder = tempfile::tempdir().unwrap();
     let hole = |col: usize, row: usize| if col < 150 || row < 20 { 255 } else { noise(col, row) };
     let path = scene(folder.path(), 300, 100, hole);
-    let (report, _, values) =
-        score(&path, &config(32, 8, 2), &Region::default(), |batch| Ok(vec![0.7; batch.pixels.len()]))
-            .unwrap();
+    let (report, _, values) = score(&path, &config(32, 8, 2), &Region::default(), |batch| {
+        Ok(vec![0.7; batch.pixels.len()])
+    })
+    .unwrap();
     assert!(report.skipped_windows > 10, "{report:?}");
     for (i, value) in values.iter().enumerate() {
         let nodata = hole(i % 300, i / 300) == 255;
-        assert!(if nodata { value.is_nan() } else { (value - 0.7).abs() < 1e-5 }, "pixel {i}: {value}");
+        assert!(
+            if nodata { value.is_nan() } else { (value - 0.7).abs() < 1e-5 },
+            "pixel {i}: {value}"
+        );
     }
 }
 
@@ -187,8 +199,7 @@ fn an_area_of_interest_leaves_the_rest_nodata() {
     let folder = tempfile::tempdir().unwrap();
     let path = scene(folder.path(), 200, 200, noise);
     let aoi = folder.path().join("aoi.geojson");
-    let way =
-        Reprojection::new(&Crs::from_epsg(32645).unwrap(), &Crs::wgs84().unwrap()).unwrap();
+    let way = Reprojection::new(&Crs::from_epsg(32645).unwrap(), &Crs::wgs84().unwrap()).unwrap();
     let corners: Vec<String> = [(40, 40), (160, 40), (40, 160), (40, 40)]
         .iter()
         .map(|(c, r)| {
@@ -267,6 +278,7 @@ fn a_scene_with_other_bands_or_values_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = scene(folder.path(), 90, 90, noise);
     let rgb = ModelSpec::default();
-    let error = Input::open(&path, &rgb, &InferConfig::default(), &Region::default()).err().unwrap();
+    let error =
+        Input::open(&path, &rgb, &InferConfig::default(), &Region::default()).err().unwrap();
     assert!(error.to_string().contains("3 bands"), "{error}");
 }

@@ -204,7 +204,8 @@ fn by_gdal(mask: &[u8], width: usize, height: usize) -> Vec<(i64, usize)> {
 }
 
 fn by_us(mask: &[u8], width: usize, height: usize) -> Vec<(i64, usize)> {
-    let grid = Grid { transform: GeoTransform::PIXEL, crs: None, gsd_m: None, ..utm_grid(width, height) };
+    let grid =
+        Grid { transform: GeoTransform::PIXEL, crs: None, gsd_m: None, ..utm_grid(width, height) };
     let outlines: Vec<Outline> =
         polygons_of(mask, width, height, &grid, &PolygonizeOptions::exact(0.5));
     let mut found: Vec<(i64, usize)> = outlines
@@ -223,7 +224,9 @@ fn gdal_finds_the_same_polygons_in_noise_of_any_density() {
         let (width, height) = (150 + 7 * k, 120 - k);
         let mask: Vec<u8> = (0..width * height)
             .map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 if (state >> 33) % 100 < density { FULL } else { 0 }
             })
             .collect();

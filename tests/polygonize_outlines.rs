@@ -39,15 +39,20 @@ impl Picture {
 
 /// Noise of several densities, with no data here and there.
 fn noise() -> impl Strategy<Value = Picture> {
-    (1_usize..90, 1_usize..60, prop_oneof![Just(0.1), Just(0.4), Just(0.6), Just(0.85)]).prop_flat_map(
-        |(width, height, density)| {
-            let score = (prop::bool::weighted(density), prop::bool::weighted(0.02), 0_u8..127).prop_map(
-                |(set, nodata, low)| if nodata { NODATA } else { low + if set { 127 } else { 0 } },
-            );
-            prop::collection::vec(score, width * height)
-                .prop_map(move |scores| Picture { width, height, scores })
-        },
-    )
+    (1_usize..90, 1_usize..60, prop_oneof![Just(0.1), Just(0.4), Just(0.6), Just(0.85)])
+        .prop_flat_map(|(width, height, density)| {
+            let score = (prop::bool::weighted(density), prop::bool::weighted(0.02), 0_u8..127)
+                .prop_map(
+                    |(set, nodata, low)| {
+                        if nodata { NODATA } else { low + if set { 127 } else { 0 } }
+                    },
+                );
+            prop::collection::vec(score, width * height).prop_map(move |scores| Picture {
+                width,
+                height,
+                scores,
+            })
+        })
 }
 
 /// Overlapping slanted rectangles: like buildings, with narrow gaps, courtyards and corners that touch.

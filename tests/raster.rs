@@ -3,13 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use geoseg::geo::{Compression, Crs, GeoTransform, Grid, Scene, SceneOptions, Window, write_geotiff};
+use geoseg::geo::{
+    Compression, Crs, GeoTransform, Grid, Scene, SceneOptions, Window, write_geotiff,
+};
 
 fn shared() -> Option<PathBuf> {
-    let root = std::env::var_os("GEOSEG_SHARED").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        PathBuf::from,
-    );
+    let root = std::env::var_os("GEOSEG_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     if root.join("data").is_dir() {
         return Some(root);
     }
@@ -42,7 +42,9 @@ fn a_window_of_a_resampled_scene_equals_that_part_of_the_whole() {
     for gsd_m in [0.15, 0.21, 0.3, 0.45, 0.6, 1.2] {
         let grid = scene.grid_at(gsd_m).unwrap();
         let whole = scene.read(&grid, Window::whole(grid.width, grid.height)).unwrap();
-        for (col, row, width, height) in [(0, 0, 20, 20), (13, 7, 31, 17), (grid.width - 9, grid.height - 11, 9, 11)] {
+        for (col, row, width, height) in
+            [(0, 0, 20, 20), (13, 7, 31, 17), (grid.width - 9, grid.height - 11, 9, 11)]
+        {
             let window = Window { col, row, width, height };
             let part = scene.read(&grid, window).unwrap();
             for band in 0..3 {
@@ -95,7 +97,13 @@ fn awkward_rasters_open_and_read_or_say_what_is_wrong() {
                 let grid = scene.grid().clone();
                 let window = Window::whole(grid.width.min(300), grid.height.min(300));
                 scene.read(&grid, window).map(|pixels| {
-                    (scene.bands(), scene.dtype(), scene.grid().gsd_m, scene.value_range(), pixels.valid.iter().filter(|v| **v).count() as f64 / window.area() as f64)
+                    (
+                        scene.bands(),
+                        scene.dtype(),
+                        scene.grid().gsd_m,
+                        scene.value_range(),
+                        pixels.valid.iter().filter(|v| **v).count() as f64 / window.area() as f64,
+                    )
                 })
             });
             match outcome {
@@ -114,7 +122,14 @@ fn awkward_rasters_open_and_read_or_say_what_is_wrong() {
 fn nodata_alpha_and_masks_are_invalid() {
     let Some(root) = shared() else { return };
     let robust = root.join("data/robust");
-    for name in ["rasterio/all-nodata.tif", "rio-tiler/cog_rgba.tif", "rio-tiler/cog_rgb_mask.tif", "rio-tiler/cog_nodata.tif", "rio-tiler/cog_nodata_nan.tif", "rasterio/float_nan.tif"] {
+    for name in [
+        "rasterio/all-nodata.tif",
+        "rio-tiler/cog_rgba.tif",
+        "rio-tiler/cog_rgb_mask.tif",
+        "rio-tiler/cog_nodata.tif",
+        "rio-tiler/cog_nodata_nan.tif",
+        "rasterio/float_nan.tif",
+    ] {
         let scene = Scene::open(robust.join(name)).unwrap();
         let grid = scene.grid().clone();
         let pixels = scene.read(&grid, Window::whole(grid.width, grid.height)).unwrap();

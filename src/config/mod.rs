@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use layers::Layers;
+pub use polygonize::PolygonizeOptions;
 
 use crate::error::{Error, Result};
 use crate::output;

@@ -61,7 +61,8 @@ impl PolygonizeOptions {
         ];
         for (key, value, most) in lengths_and_areas {
             if !(0.0..=most).contains(&value) {
-                let most = if most < f64::MAX { format!(" and at most {most}") } else { String::new() };
+                let most =
+                    if most < f64::MAX { format!(" and at most {most}") } else { String::new() };
                 let problem = format!("{value} is out of range; choose a number from 0{most}");
                 return Err(Error::config(format!("polygonize.{key}"), problem));
             }

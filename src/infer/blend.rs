@@ -141,7 +141,11 @@ impl Blender {
             Writer::Bytes(writer) => {
                 let values: Vec<u8> = done
                     .map(|(i, (&sum, &wanted))| {
-                        if wanted { (score(i, sum) * SCORE_SCALE).round() as u8 } else { SCORE_NODATA }
+                        if wanted {
+                            (score(i, sum) * SCORE_SCALE).round() as u8
+                        } else {
+                            SCORE_NODATA
+                        }
                     })
                     .collect();
                 writer.write_rows(first, &values)?;

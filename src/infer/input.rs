@@ -131,9 +131,11 @@ fn check_values(scene: &Scene, spec: &ModelSpec, config: &InferConfig) -> Result
     if !model_is_8_bit || scene.is_8_bit() || config.input.value_range.is_some() {
         return Ok(());
     }
-    let [low, high] =
-        Scene::open_with(scene.path(), &SceneOptions { value_range: None, ..config.input.clone() })?
-            .value_range();
+    let [low, high] = Scene::open_with(
+        scene.path(),
+        &SceneOptions { value_range: None, ..config.input.clone() },
+    )?
+    .value_range();
     Err(Error::input(
         scene.path(),
         "8-bit values, as the model was trained on",

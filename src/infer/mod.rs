@@ -107,7 +107,8 @@ pub fn run(
                 strips::Message::Batch(batch) => match score(&batch) {
                     Ok(scores) => {
                         windows += batch.positions.len();
-                        to_blender.send(blend::Message::Scores { positions: batch.positions, scores })
+                        to_blender
+                            .send(blend::Message::Scores { positions: batch.positions, scores })
                     }
                     Err(error) => {
                         failure = Some(error);

@@ -48,12 +48,7 @@ pub enum Message {
 
 /// Reads the whole region and returns the number of windows skipped for want of a pixel to score.
 /// Stops quietly when the receiver is gone.
-pub fn read(
-    input: Input,
-    plan: &Plan,
-    batch: usize,
-    to: &SyncSender<Message>,
-) -> Result<usize> {
+pub fn read(input: Input, plan: &Plan, batch: usize, to: &SyncSender<Message>) -> Result<usize> {
     let mut strip = Strip::new(&input, plan);
     let normalise = Normalise::new(&input);
     let mut skipped = 0;
@@ -85,7 +80,8 @@ pub fn read(
             .map_or(plan.rows.to, |next| (*next).max(0) as usize)
             .clamp(finished, plan.rows.to);
         let wanted = strip.wanted_rows(plan, finished, end);
-        if end > finished && to.send(Message::Rows(FinishedRows { row: finished, wanted })).is_err() {
+        if end > finished && to.send(Message::Rows(FinishedRows { row: finished, wanted })).is_err()
+        {
             return Ok(skipped);
         }
         finished = end;
@@ -201,9 +197,11 @@ impl Strip {
                 let start = (row * self.bands + band) * self.width;
                 let values = &self.data[start..start + self.width];
                 let valid = &self.valid[row * self.width..(row + 1) * self.width];
-                batch.pixels.extend(columns.iter().map(|&col| {
-                    if valid[col] { table[usize::from(values[col])] } else { 0.0 }
-                }));
+                batch.pixels.extend(
+                    columns
+                        .iter()
+                        .map(|&col| if valid[col] { table[usize::from(values[col])] } else { 0.0 }),
+                );
             }
         }
     }

@@ -9,6 +9,8 @@ mod autodiff;
 mod cube;
 pub mod flex;
 pub mod plain;
+#[cfg(test)]
+mod tests;
 
 use burn::tensor::{Tensor, TensorPrimitive, backend::Backend, ops::FloatTensor};
 

@@ -150,6 +150,15 @@ pub fn silu_grad<B: Backend>(x: FloatTensor<B>, grad: FloatTensor<B>) -> FloatTe
     B::float_mul(grad, B::float_mul(gate, slope))
 }
 
+/// An activation.
+pub fn activate<B: Backend>(x: FloatTensor<B>, activation: Activation) -> FloatTensor<B> {
+    match activation {
+        Activation::Identity => x,
+        Activation::Relu => B::relu(x),
+        Activation::Silu => silu::<B>(x),
+    }
+}
+
 /// The view of an image in which dimension 1 runs over the sets of a normalisation.
 fn by_set<B: Backend>(x: Tensor<B, 4>, over: NormOver) -> Tensor<B, 3> {
     let [n, c, h, w] = x.dims();
@@ -190,11 +199,7 @@ pub fn normalize<B: Backend>(
     let var = set_mean(centred.clone().square(), norm.over);
     let unit = (centred / (var.clone() + norm.eps).sqrt()).reshape([n, c, h, w]);
     let z = unit * per_channel::<B>(gamma) + per_channel::<B>(beta);
-    let out = match norm.activation {
-        Activation::Identity => primitive(z),
-        Activation::Relu => primitive(activation::relu(z)),
-        Activation::Silu => silu::<B>(primitive(z)),
-    };
+    let out = activate::<B>(primitive(z), norm.activation);
     (out, primitive(mean.reshape([sets])), primitive(var.reshape([sets])))
 }
 

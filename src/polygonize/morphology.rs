@@ -167,7 +167,11 @@ impl Morphology {
         let pair = |radius_m, erode_first| {
             Disk::new(radius_m, gsd_m).map(|disk| Pair::new(disk, width, erode_first))
         };
-        Self { closing: pair(closing_m, false), valid: VecDeque::new(), opening: pair(opening_m, true) }
+        Self {
+            closing: pair(closing_m, false),
+            valid: VecDeque::new(),
+            opening: pair(opening_m, true),
+        }
     }
 
     /// Whether rows leave as they came, at once.
@@ -270,7 +274,8 @@ mod tests {
     }
 
     fn sized(density: f64) -> impl Strategy<Value = (Mask, Mask)> {
-        (1_usize..80, 1_usize..14).prop_flat_map(move |(w, h)| (mask(w, h, density), mask(w, h, 0.95)))
+        (1_usize..80, 1_usize..14)
+            .prop_flat_map(move |(w, h)| (mask(w, h, density), mask(w, h, 0.95)))
     }
 
     proptest! {

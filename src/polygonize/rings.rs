@@ -74,7 +74,8 @@ impl Ring {
         let mut last = corners.last().copied();
         for &b in &corners {
             if let Some(a) = last {
-                doubled += i64::from(b.col) * i64::from(a.row) - i64::from(a.col) * i64::from(b.row);
+                doubled +=
+                    i64::from(b.col) * i64::from(a.row) - i64::from(a.col) * i64::from(b.row);
             }
             last = Some(b);
         }
@@ -132,7 +133,12 @@ mod tests {
                 while let Some((y, x)) = todo.pop() {
                     if y < height && x < width && mask[y][x] && labels[y][x] == 0 {
                         labels[y][x] = count;
-                        todo.extend([(y + 1, x), (y, x + 1), (y.wrapping_sub(1), x), (y, x.wrapping_sub(1))]);
+                        todo.extend([
+                            (y + 1, x),
+                            (y, x + 1),
+                            (y.wrapping_sub(1), x),
+                            (y, x.wrapping_sub(1)),
+                        ]);
                     }
                 }
             }
@@ -171,7 +177,8 @@ mod tests {
         let mut burnt = vec![vec![0; mask[0].len()]; mask.len()];
         for (number, (traced, rings)) in traced.iter().enumerate() {
             burn(rings, number + 1, &mut burnt);
-            let area = rings.exterior.area_px + rings.holes.iter().map(|hole| hole.area_px).sum::<i64>();
+            let area =
+                rings.exterior.area_px + rings.holes.iter().map(|hole| hole.area_px).sum::<i64>();
             assert_eq!(area, traced.pixels as i64);
             assert_eq!(traced.score_sum, traced.pixels);
             assert!(rings.exterior.area_px > 0 && rings.holes.iter().all(|hole| hole.area_px < 0));
@@ -188,12 +195,11 @@ mod tests {
     }
 
     fn mask() -> impl Strategy<Value = Vec<Vec<bool>>> {
-        (1_usize..70, 1_usize..40, prop_oneof![Just(0.1), Just(0.4), Just(0.6), Just(0.9)]).prop_flat_map(
-            |(width, height, density)| {
+        (1_usize..70, 1_usize..40, prop_oneof![Just(0.1), Just(0.4), Just(0.6), Just(0.9)])
+            .prop_flat_map(|(width, height, density)| {
                 let row = prop::collection::vec(prop::bool::weighted(density), width);
                 prop::collection::vec(row, height)
-            },
-        )
+            })
     }
 
     proptest! {
@@ -220,7 +226,8 @@ mod tests {
     fn pixels_that_touch_by_corners_are_apart() {
         assert_eq!(check(&parse(&["#.", ".#"])).len(), 2);
         assert_eq!(check(&parse(&[".#", "#."])).len(), 2);
-        let board: Vec<Vec<bool>> = (0..9).map(|y| (0..9).map(|x| (x + y) % 2 == 0).collect()).collect();
+        let board: Vec<Vec<bool>> =
+            (0..9).map(|y| (0..9).map(|x| (x + y) % 2 == 0).collect()).collect();
         assert_eq!(check(&board).len(), 41);
     }
 
@@ -241,8 +248,15 @@ mod tests {
     #[test]
     fn a_spiral_is_one_ring() {
         let rings = check(&parse(&[
-            "#########", "........#", "#######.#", "#.....#.#", "#.###.#.#", "#.#...#.#", "#.#####.#",
-            "#.......#", "#########",
+            "#########",
+            "........#",
+            "#######.#",
+            "#.....#.#",
+            "#.###.#.#",
+            "#.#...#.#",
+            "#.#####.#",
+            "#.......#",
+            "#########",
         ]));
         assert_eq!((rings.len(), rings[0].holes.len()), (1, 0));
     }

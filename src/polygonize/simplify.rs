@@ -65,7 +65,11 @@ pub(super) fn simplify(rings: &[RawRing], tolerance_m: f64, pixel_m: f64) -> Vec
 fn walls_around(drafts: &[Draft], point: Point, pixel_m: f64) -> Vec<SegmentId> {
     let mut walls = Vec::new();
     for (ring, draft) in drafts.iter().enumerate() {
-        walls.extend((0..draft.kept.len()).filter(|&i| draft.surrounds(i, point, pixel_m)).map(|i| (ring, i)));
+        walls.extend(
+            (0..draft.kept.len())
+                .filter(|&i| draft.surrounds(i, point, pixel_m))
+                .map(|i| (ring, i)),
+        );
     }
     walls
 }

@@ -92,8 +92,9 @@ impl Polygonizer {
     /// Threshold, closing, opening; the runs of the rows that are done.
     fn smoothed_runs(&mut self, scores: &[u8]) -> Vec<Vec<Run>> {
         let chunks = scores.par_chunks_exact(self.width).with_min_len(MIN_ROWS_PER_TASK);
-        let rows: Vec<_> =
-            chunks.map(|row| (foreground(row, self.lowest_score), valid(row), row.to_vec())).collect();
+        let rows: Vec<_> = chunks
+            .map(|row| (foreground(row, self.lowest_score), valid(row), row.to_vec()))
+            .collect();
         let mut done = Vec::new();
         for (bits, valid, scores) in rows {
             self.scores.push_back(scores);

@@ -156,8 +156,11 @@ impl Sweep {
                 let down = self.add(col, true);
                 self.link_up(above, up);
                 self.next_ends[below / 2][below % 2] = down;
-                let (left, right) =
-                    if left_is_above { ((up, true), (down, false)) } else { ((down, false), (up, true)) };
+                let (left, right) = if left_is_above {
+                    ((up, true), (down, false))
+                } else {
+                    ((down, false), (up, true))
+                };
                 if let Some(start) = open {
                     self.join(start, left, (above, below));
                 }

@@ -31,6 +31,7 @@ use rayon::prelude::*;
 pub use crate::config::synth::{ScenePacking, SynthOptions};
 pub use canvas::Frame;
 pub use render::window;
+pub use shape::{Bounds, Point};
 pub use style::{Style, StyleName};
 pub use town::Town;
 pub use truth::outlines;

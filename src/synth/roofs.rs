@@ -90,7 +90,7 @@ fn slope(building: &Building, u: f64, v: f64) -> Slope {
         if r.distance(u, v) > 0.35 {
             continue;
         }
-        let (mid_u, mid_v) = ((r.u0 + r.u1) / 2.0, (r.v0 + r.v1) / 2.0);
+        let (mid_u, mid_v) = r.centre();
         let (half_u, half_v) = ((r.u1 - r.u0) / 2.0, (r.v1 - r.v0) / 2.0);
         let (in_u, in_v) = (half_u - (u - mid_u).abs(), half_v - (v - mid_v).abs());
         let (sign_u, sign_v) = ((mid_u - u).signum(), (mid_v - v).signum());
@@ -237,7 +237,7 @@ pub fn cast(canvas: &mut Canvas, frame: &Frame, rect: &Rect, height_m: f64, styl
     let (su, sv) = frame.local_vector(reach);
     let size = su.hypot(sv).max(1e-9);
     let (nu, nv) = (-sv / size, su / size);
-    let (mid_u, mid_v) = ((rect.u0 + rect.u1) / 2.0, (rect.v0 + rect.v1) / 2.0);
+    let (mid_u, mid_v) = rect.centre();
     let half = (rect.u1 - rect.u0) / 2.0 * nu.abs() + (rect.v1 - rect.v0) / 2.0 * nv.abs();
     let swept = Rect::new(
         rect.u0 + su.min(0.0),

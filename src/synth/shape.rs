@@ -36,12 +36,14 @@ impl Bounds {
     }
 
     /// Grown by `margin_m` on every side.
+    #[must_use]
     pub fn grown(self, margin_m: f64) -> Self {
         let margin = at(margin_m, margin_m);
         Self { min: self.min - margin, max: self.max + margin }
     }
 
     /// Grown so that it also holds itself moved by `offset`.
+    #[must_use]
     pub fn swept(self, offset: Point) -> Self {
         Self {
             min: at(self.min.x + offset.x.min(0.0), self.min.y + offset.y.min(0.0)),
@@ -127,6 +129,11 @@ impl Rect {
     /// A rectangle around the frame's origin.
     pub const fn centred(half_u: f64, half_v: f64) -> Self {
         Self::new(-half_u, half_u, -half_v, half_v)
+    }
+
+    /// Its middle.
+    pub const fn centre(&self) -> (f64, f64) {
+        (f64::midpoint(self.u0, self.u1), f64::midpoint(self.v0, self.v1))
     }
 
     /// Its corners in ground metres, clockwise on screen.

@@ -71,7 +71,12 @@ fn clipped(outline: Polygon<f64>, bounds: &Bounds) -> Vec<Polygon<f64>> {
     let (a, b) = (bounds.min, bounds.max);
     let extent = polygon(vec![a, at(b.x, a.y), b, at(a.x, b.y)], None);
     let rest = outline.intersection(&extent);
-    rest.into_iter().filter(|p| p.unsigned_area() >= SMALLEST_REST_M2).collect()
+    // The intersection rounds to a grid of its own, a hair beyond the edge.
+    let clamp = |c: Coord<f64>| at(c.x.clamp(a.x, b.x), c.y.clamp(a.y, b.y));
+    rest.into_iter()
+        .filter(|p| p.unsigned_area() >= SMALLEST_REST_M2)
+        .map(|p| p.map_coords(clamp))
+        .collect()
 }
 
 /// Writes the footprints of a whole scene; returns how many there are.

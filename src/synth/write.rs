@@ -18,7 +18,7 @@ pub fn has_data(col: usize, row: usize, width: usize, height: usize) -> bool {
     col as f64 / (0.24 * width as f64) + row as f64 / (0.7 * height as f64) >= 1.0
 }
 
-/// Writes an RGB GeoTIFF block by block.
+/// Writes an RGB `GeoTIFF` block by block.
 pub struct RgbWriter {
     dataset: Dataset,
     path: PathBuf,

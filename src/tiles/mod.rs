@@ -23,7 +23,8 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::config::dataset::DatasetConfig;
+use crate::config::dataset::{DatasetConfig, TileMode};
+use crate::config::to_toml;
 use crate::error::{Error, Result};
 use crate::geo::{Crs, Scene};
 use crate::output::write_whole;
@@ -62,7 +63,7 @@ pub fn run(
     progress: Progress,
 ) -> Result<Report> {
     config.validate()?;
-    let effective = effective(config)?;
+    let effective = to_toml(config)?;
     let fingerprint = root::fingerprint(config, &effective);
     crate::output::check_writable(out, true)?;
     let mut dataset = prepare::prepare(config)?;
@@ -106,13 +107,6 @@ pub fn run(
     write_whole(out.join(INFO_FILE), (json + "\n").as_bytes(), true)?;
     root::finish(out)?;
     Ok(Report { root: out.to_owned(), info: set.info, resumed, already_complete: false })
-}
-
-fn effective(config: &DatasetConfig) -> Result<String> {
-    let text = toml::to_string(config).map_err(|error| {
-        Error::config("split.seed", format!("cannot be written as TOML: {error}"))
-    })?;
-    Ok(format!("# Written by geoseg {}.\n\n{text}", env!("CARGO_PKG_VERSION")))
 }
 
 fn plan_all(config: &DatasetConfig, dataset: &Dataset) -> Vec<plan::ScenePlan> {
@@ -195,7 +189,7 @@ fn check_any(plans: &[plan::ScenePlan], config: &DatasetConfig) -> Result<()> {
     if plans.iter().any(|plan| !plan.tiles.is_empty()) {
         return Ok(());
     }
-    let problem = if config.tiles.mode == crate::config::dataset::TileMode::Buildings {
+    let problem = if config.tiles.mode == TileMode::Buildings {
         "no footprint gives a tile; use `grid`"
     } else {
         "no tile fits; choose smaller tiles or larger blocks"

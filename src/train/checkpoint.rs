@@ -146,8 +146,7 @@ where
         }
         let names = named_ids(&network);
         let moments = read_tensors(&from.join(OPTIMIZER))?;
-        let optimizer =
-            AdamW::load(&config.optimizer, state.step, &names, &moments, device);
+        let optimizer = AdamW::load(&config.optimizer, state.step, &names, &moments, device);
         let average_path = from.join(AVERAGE);
         let average = match (config.optimizer.ema_decay > 0.0, average_path.exists()) {
             (false, _) => None,

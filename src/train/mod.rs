@@ -182,15 +182,14 @@ where
         let bar = self.progress.bar("train", total as u64, "steps");
         bar.inc(learner.state.step as u64);
         let mut shown = Shown::default();
-        let mut stopped_early = false;
-        loop {
+        let stopped_early = loop {
             if self.validation_is_due(&learner) && !self.validate(scope, &mut learner, &mut log)? {
                 return self.save_and_stop(learner, &bar);
             }
-            stopped_early = self.config.run.patience > 0
+            let stale = self.config.run.patience > 0
                 && learner.state.stale_validations >= self.config.run.patience;
-            if learner.state.step >= total || stopped_early {
-                break;
+            if learner.state.step >= total || stale {
+                break stale;
             }
             if self.interrupt.requested() {
                 return self.save_and_stop(learner, &bar);
@@ -210,7 +209,7 @@ where
             if self.plan.epoch_ends_after(learner.state.step) {
                 log.push(self.epoch_entry(&learner, &log))?;
             }
-        }
+        };
         bar.finish();
         self.finish(scope, learner, &log, stopped_early)
     }
@@ -329,8 +328,7 @@ where
                 Prefetch::start(scope, self.workers, 0..count, move |k| batches.validation(k));
             let (section, threshold) = (&self.config.loss, self.config.run.threshold);
             let stop = || self.interrupt.requested();
-            let result =
-                validate(&network, val_batches, section, threshold, self.device, stop)?;
+            let result = validate(&network, val_batches, section, threshold, self.device, stop)?;
             let Some((loss, pixels)) = result else { return Ok(false) };
             let step = learner.state.step;
             let best = learner.state.best.is_none_or(|best| pixels.iou() > best.iou);

@@ -275,8 +275,7 @@ mod tests {
         module = optimizer.step(module, gradient, 0.01, 1.0);
         let tensors: HashMap<_, _> = optimizer.tensors(&names).into_iter().collect();
         assert_eq!(tensors.len(), 2);
-        let mut reloaded =
-            AdamW::<Flex>::load(&section, 1, &names, &tensors, &Default::default());
+        let mut reloaded = AdamW::<Flex>::load(&section, 1, &names, &tensors, &Default::default());
         let unbroken = optimizer.step(module.clone(), gradients(&module, 2.0), 0.01, 1.0);
         let resumed = reloaded.step(module.clone(), gradients(&module, 2.0), 0.01, 1.0);
         assert_eq!(values(&unbroken), values(&resumed));

@@ -4,8 +4,8 @@
 //! there on rotated, south-up and north-up scenes are alike. A mask of any scale and window is then a
 //! matter of scaling and shifting.
 
-mod rasterize;
 mod edges;
+mod rasterize;
 
 use geo::{BoundingRect, Intersects, MapCoords, MultiPolygon};
 use rstar::primitives::{GeomWithData, Rectangle};

@@ -75,6 +75,8 @@ pub fn read_footprints(source: &VectorSource, to: Option<&Crs>) -> Result<Footpr
     let from = layer
         .spatial_ref()
         .filter(|reference| !reference.is_local())
+        // GDAL's name for the CRS of a GeoPackage that has none.
+        .filter(|reference| reference.name().is_none_or(|name| !name.starts_with("Undefined ")))
         .and_then(|reference| Crs::from_spatial_ref(&reference).ok());
     let way = match (&from, to) {
         (Some(from), Some(to)) => Some(Reprojection::new(from, to)?),
@@ -89,6 +91,8 @@ pub fn read_footprints(source: &VectorSource, to: Option<&Crs>) -> Result<Footpr
         _ => None,
     };
     let mut footprints = Footprints { crs: to.cloned().or(from), ..Footprints::default() };
+    // SAFETY: resets this thread's error state only.
+    unsafe { gdal_sys::CPLErrorReset() };
     for feature in layer.features() {
         let Some(geometry) = feature.geometry() else {
             footprints.dropped += 1;
@@ -118,7 +122,29 @@ pub fn read_footprints(source: &VectorSource, to: Option<&Crs>) -> Result<Footpr
         };
         footprints.polygons.push(shape);
     }
+    check_read(source)?;
     Ok(footprints)
+}
+
+/// A damaged file, or a filter that a database driver only looks at when it is asked for features,
+/// ends the features early; GDAL says so in its error state alone.
+fn check_read(source: &VectorSource) -> Result<()> {
+    // SAFETY: reads this thread's error state; the message is copied at once.
+    let (class, message) = unsafe {
+        let message = std::ffi::CStr::from_ptr(gdal_sys::CPLGetLastErrorMsg());
+        (gdal_sys::CPLGetLastErrorType(), message.to_string_lossy().into_owned())
+    };
+    if class < gdal_sys::CPLErr::CE_Failure {
+        return Ok(());
+    }
+    let (expected, hint) = match &source.filter {
+        Some(filter) => (
+            format!("a filter that fits the attributes: {filter}"),
+            "write it as the WHERE part of an SQL query",
+        ),
+        None => ("readable features".to_owned(), "check that the file is whole"),
+    };
+    Err(Error::input(&source.path, expected, message.lines().next().unwrap_or("an error"), hint))
 }
 
 /// The areal part of a WKB geometry; heights and measures are dropped.
