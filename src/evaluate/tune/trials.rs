@@ -8,7 +8,6 @@ use crate::config::polygonize::PolygonizeOptions;
 use crate::error::{Error, Result};
 use crate::evaluate::SceneInputs;
 use crate::evaluate::buildings::{BuildingCounts, Pair, count, matched, pairs_above};
-use crate::evaluate::overlap::Shape;
 use crate::evaluate::pixels::{Confusion, is_building};
 use crate::evaluate::region::{Judged, Region, points_inside};
 use crate::evaluate::scanline::PixelShape;
@@ -106,8 +105,8 @@ impl TuneScene {
         let least = group.iter().map(|s| s.min_area_m2).fold(f64::INFINITY, f64::min);
         let polygonize = PolygonizeOptions {
             threshold: group[0].threshold,
-            opening_m: group[0].open_m,
-            closing_m: group[0].close_m,
+            opening_m: group[0].opening_m,
+            closing_m: group[0].closing_m,
             min_area_m2: least,
             ..options.base.clone()
         };
@@ -169,6 +168,7 @@ fn count_kept(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::overlap::Shape;
 
     #[test]
     fn polygons_below_the_smallest_area_count_as_if_they_were_not_there() {
