@@ -16,7 +16,7 @@ use crate::geo::{Band, Crs, GeoTransform, Grid, Scene, SceneOptions, Window};
 use crate::progress::Progress;
 use crate::truth::{IGNORE, Truth, TruthOptions};
 
-/// Pixels of a strip: with a byte for truth, validity and each prediction, some 20 MB a thread.
+/// Pixels of a strip: with what reading scores (f32) and a scene of a few bands takes, some 50 MB a thread.
 const STRIP_PX: usize = 4 << 20;
 /// The value of 8-bit scores that means a probability of one.
 const SCORE_ONE: f32 = 254.0;

@@ -4,16 +4,15 @@ use geo::MultiPolygon;
 use rayon::prelude::*;
 
 use super::{Settings, Trial, TuneOptions};
-use crate::config::polygonize::PolygonizeOptions;
 use crate::error::{Error, Result};
 use crate::evaluate::SceneInputs;
 use crate::evaluate::buildings::{BuildingCounts, Pair, count, matched, pairs_above};
-use crate::evaluate::overlap::Shape;
 use crate::evaluate::pixels::{Confusion, is_building};
 use crate::evaluate::region::{Judged, Region, points_inside};
 use crate::evaluate::scanline::PixelShape;
 use crate::geo::vector::read_footprints;
 use crate::geo::{Band, GeoTransform, Grid, Window};
+use crate::config::polygonize::PolygonizeOptions;
 use crate::polygonize::{NODATA, Outline, polygons_of, score_of};
 use crate::progress::Progress;
 use crate::truth::{IGNORE, Truth, TruthOptions};
@@ -43,11 +42,7 @@ pub(super) fn all(
         }
     }
     bar.finish();
-    Ok(settings
-        .iter()
-        .zip(sums)
-        .map(|(&s, (pixels, found))| Trial::new(s, pixels, found))
-        .collect())
+    Ok(settings.iter().zip(sums).map(|(&s, (pixels, found))| Trial::new(s, pixels, found)).collect())
 }
 
 /// A scene in memory.
@@ -106,8 +101,8 @@ impl TuneScene {
         let least = group.iter().map(|s| s.min_area_m2).fold(f64::INFINITY, f64::min);
         let polygonize = PolygonizeOptions {
             threshold: group[0].threshold,
-            opening_m: group[0].open_m,
-            closing_m: group[0].close_m,
+            opening_m: group[0].opening_m,
+            closing_m: group[0].closing_m,
             min_area_m2: least,
             ..options.base.clone()
         };
@@ -123,7 +118,10 @@ impl TuneScene {
             .iter()
             .map(|settings| {
                 let kept = |index: usize| areas_m2[index] >= settings.min_area_m2;
-                (self.confusion(&pixels, kept), count_kept(&pairs, &found, &self.truth, kept))
+                (
+                    self.confusion(&pixels, kept),
+                    count_kept(&pairs, &found, &self.truth, kept),
+                )
             })
             .collect())
     }
@@ -169,6 +167,7 @@ fn count_kept(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::overlap::Shape;
 
     #[test]
     fn polygons_below_the_smallest_area_count_as_if_they_were_not_there() {
