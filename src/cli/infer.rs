@@ -185,7 +185,7 @@ impl<'a> Targets<'a> {
     fn scores_of(&self, scene: &str) -> Option<PathBuf> {
         let path = self.scores?;
         Some(if self.scores_in_folder {
-            path.join(format!("{scene}.tif"))
+            path.join(format!("{scene}_scores.tif"))
         } else {
             path.to_owned()
         })
