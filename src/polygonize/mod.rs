@@ -32,8 +32,8 @@ pub use stream::{Counts, Polygonizer, polygons_of};
 pub use threshold::{FULL, NODATA, score_of};
 
 use crate::error::Result;
-use crate::geo::{Crs, Reprojection};
 use crate::geo::vector::{FieldKind, LayerWriter, Value};
+use crate::geo::{Crs, Reprojection};
 use crate::output::Staged;
 use crate::progress::{Bar, Progress};
 

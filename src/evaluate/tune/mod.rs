@@ -16,10 +16,10 @@ use super::SceneInputs;
 use super::buildings::{BuildingCounts, BuildingScores};
 use super::pixels::{Confusion, PixelScores};
 use super::report::table;
+use crate::config::polygonize::PolygonizeOptions;
 use crate::error::{Error, Result};
 use crate::output::{check_writable, write_whole};
 use crate::picture::chart::{Panel, Series, curves};
-use crate::config::polygonize::PolygonizeOptions;
 use crate::progress::Progress;
 
 /// What the winner is best at.
@@ -268,7 +268,8 @@ fn panels(report: &TuneReport) -> Vec<Panel> {
         let on_cut = |s: &Settings| {
             let mut moved = *s;
             // Equal to the winner in everything but the axis.
-            match x(&Settings { threshold: 1.0, min_area_m2: 2.0, opening_m: 3.0, closing_m: 4.0 }) {
+            match x(&Settings { threshold: 1.0, min_area_m2: 2.0, opening_m: 3.0, closing_m: 4.0 })
+            {
                 1.0 => moved.threshold = best.threshold,
                 2.0 => moved.min_area_m2 = best.min_area_m2,
                 3.0 => moved.opening_m = best.opening_m,
@@ -327,7 +328,13 @@ impl TuneReport {
             own.min_by(|a, b| order(a, b, self.objective))
         };
         let heads = [
-            "threshold", "opening m", "closing m", "area m2", "pixel IoU", "building F1", "precision",
+            "threshold",
+            "opening m",
+            "closing m",
+            "area m2",
+            "pixel IoU",
+            "building F1",
+            "precision",
             "recall",
         ];
         let rows = thresholds.into_iter().filter_map(best_of).map(|t| {

@@ -34,9 +34,8 @@ pub(super) fn with_values(
     for (key, value) in values {
         let end = section_end(&lines, start);
         let number = Value::Float(*value).to_string();
-        let is_key = |line: &String| {
-            line.split_once('=').is_some_and(|(left, _)| left.trim() == *key)
-        };
+        let is_key =
+            |line: &String| line.split_once('=').is_some_and(|(left, _)| left.trim() == *key);
         match lines[start + 1..end].iter().position(is_key) {
             Some(offset) => {
                 let line = &mut lines[start + 1 + offset];
@@ -98,7 +97,10 @@ mod tests {
     #[test]
     fn a_missing_table_is_added_and_an_empty_file_is_filled() {
         let values = [("threshold", 0.4)];
-        assert_eq!(with_values("", "polygonize", &values).unwrap(), "[polygonize]\nthreshold = 0.4\n");
+        assert_eq!(
+            with_values("", "polygonize", &values).unwrap(),
+            "[polygonize]\nthreshold = 0.4\n"
+        );
         let found = with_values("[inference]\nx = 1", "polygonize", &values).unwrap();
         assert_eq!(found, "[inference]\nx = 1\n\n[polygonize]\nthreshold = 0.4\n");
     }

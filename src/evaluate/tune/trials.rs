@@ -4,6 +4,7 @@ use geo::MultiPolygon;
 use rayon::prelude::*;
 
 use super::{Settings, Trial, TuneOptions};
+use crate::config::polygonize::PolygonizeOptions;
 use crate::error::{Error, Result};
 use crate::evaluate::SceneInputs;
 use crate::evaluate::buildings::{BuildingCounts, Pair, count, matched, pairs_above};
@@ -12,7 +13,6 @@ use crate::evaluate::region::{Judged, Region, points_inside};
 use crate::evaluate::scanline::PixelShape;
 use crate::geo::vector::read_footprints;
 use crate::geo::{Band, GeoTransform, Grid, Window};
-use crate::config::polygonize::PolygonizeOptions;
 use crate::polygonize::{NODATA, Outline, polygons_of, score_of};
 use crate::progress::Progress;
 use crate::truth::{IGNORE, Truth, TruthOptions};
@@ -42,7 +42,11 @@ pub(super) fn all(
         }
     }
     bar.finish();
-    Ok(settings.iter().zip(sums).map(|(&s, (pixels, found))| Trial::new(s, pixels, found)).collect())
+    Ok(settings
+        .iter()
+        .zip(sums)
+        .map(|(&s, (pixels, found))| Trial::new(s, pixels, found))
+        .collect())
 }
 
 /// A scene in memory.
@@ -118,10 +122,7 @@ impl TuneScene {
             .iter()
             .map(|settings| {
                 let kept = |index: usize| areas_m2[index] >= settings.min_area_m2;
-                (
-                    self.confusion(&pixels, kept),
-                    count_kept(&pairs, &found, &self.truth, kept),
-                )
+                (self.confusion(&pixels, kept), count_kept(&pairs, &found, &self.truth, kept))
             })
             .collect())
     }
