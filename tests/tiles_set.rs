@@ -125,17 +125,17 @@ fn no_pixel_of_a_validation_tile_lies_in_a_training_tile_at_any_scale_in_any_mod
     // The finest scale's pixel; every coarser pixel is made of whole cells.
     const CELL_M: f64 = 0.25;
     let folder = tempfile::tempdir().unwrap();
-    write_buildings(&folder.path().join("buildings.gpkg"), &lattice(9.0, (440.0, 400.0)), 4.0);
+    write_buildings(&folder.path().join("buildings.gpkg"), &lattice(14.0, (210.0, 210.0)), 5.0);
     // The second scene covers part of the first one's ground, the third all of the second's.
-    write_scene(&folder.path().join("blocks.tif"), &grid(0.0, 0.0, 640, 560, 0.5));
-    write_scene(&folder.path().join("held.tif"), &grid(240.0, 200.0, 200, 200, 0.5));
-    write_scene(&folder.path().join("learned.tif"), &grid(200.0, 180.0, 400, 400, 0.5));
+    write_scene(&folder.path().join("blocks.tif"), &grid(0.0, 0.0, 400, 400, 0.5));
+    write_scene(&folder.path().join("held.tif"), &grid(120.0, 100.0, 100, 100, 0.5));
+    write_scene(&folder.path().join("learned.tif"), &grid(110.0, 90.0, 160, 160, 0.5));
     for mode in [TileMode::Grid, TileMode::Buildings] {
         for split_mode in [SplitMode::Scene, SplitMode::Blocks] {
             let mut config = DatasetConfig {
                 tiles: TilesSection {
                     tile_px: 32,
-                    overlap_px: 6,
+                    overlap_px: 4,
                     scales: vec![1.0, 2.0, 0.5],
                     mode,
                     padding_m: 1.0,
@@ -152,12 +152,12 @@ fn no_pixel_of_a_validation_tile_lies_in_a_training_tile_at_any_scale_in_any_mod
             config.split.mode = split_mode;
             config.split.val_fraction = 0.3;
             config.split.test_fraction = 0.1;
-            // Coarse tiles are 32 m: blocks of 80 m with a gap of 32 m.
-            config.split.block_m = Some(80.0);
+            // Coarse tiles are 32 m: blocks of 66 m with a gap of 32 m.
+            config.split.block_m = Some(66.0);
             let out = folder.path().join(format!("{mode:?}{split_mode:?}"));
             let report = run(&config, &out);
             let set = TileSet::open(&out).unwrap();
-            let cells = (440.0 / CELL_M) as usize;
+            let cells = (200.0 / CELL_M) as usize;
             let mut ground: Vec<u8> = vec![0; cells * cells];
             let mut scales = BTreeSet::new();
             for tile in &set.tiles {

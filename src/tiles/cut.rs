@@ -12,7 +12,6 @@ use rand_chacha::ChaCha8Rng;
 use crate::config::dataset::DatasetConfig;
 use crate::error::{Error, Result};
 use crate::geo::{Scene, Window, write_geotiff};
-use crate::output::Staged;
 use crate::truth::{BOUNDARY, BUILDING, IGNORE};
 
 use super::hash;
@@ -29,9 +28,12 @@ pub(super) fn image_path(scene: &Prepared, tile: &PlannedTile) -> PathBuf {
         .join(format!("{:06}_{:06}.tif", tile.window.row, tile.window.col))
 }
 
-/// Reads, labels, judges and (if it is kept) writes one tile below `root`, whose folders exist.
+/// Reads, labels, judges and (if it is kept) writes one tile below `root`, whose folders exist. The
+/// files are written in `staging`, a folder of this worker's on the same disk, and renamed when whole:
+/// one folder for many tiles, because making one takes as long as writing a tile.
 pub(super) fn cut(
     root: &Path,
+    staging: &Path,
     scene: &Prepared,
     source: &Scene,
     tile: &PlannedTile,
@@ -68,12 +70,14 @@ pub(super) fn cut(
         path.with_file_name(format!("{:06}_{:06}_mask.png", tile.window.row, tile.window.col));
     let image: Vec<u8> =
         data.chunks_exact(inside.area()).flat_map(|plane| padded(plane, inside, side, 0)).collect();
-    let staged = Staged::new(root.join(&path), true)?;
     let georeference = grid.window(tile.window);
-    let format = config.tiles.format;
-    write_geotiff(staged.path(), &georeference, pixels.bands, &image, None, format)?;
-    staged.commit()?;
-    write_mask(&root.join(&mask_path), padded(&labels, inside, side, IGNORE), side)?;
+    let (staged_image, staged_mask) = (staging.join("tile.tif"), staging.join("mask.png"));
+    write_geotiff(&staged_image, &georeference, pixels.bands, &image, None, config.tiles.format)?;
+    write_mask(&staged_mask, padded(&labels, inside, side, IGNORE), side)?;
+    for (from, to) in [(staged_image, &path), (staged_mask, &mask_path)] {
+        let to = root.join(to);
+        std::fs::rename(from, &to).map_err(Error::io(&to))?;
+    }
     let record = TileRecord {
         image: path,
         mask: mask_path,
@@ -108,11 +112,9 @@ fn keeps_empty(path: &Path, config: &DatasetConfig) -> bool {
 }
 
 fn write_mask(path: &Path, labels: Vec<u8>, side: usize) -> Result<()> {
-    let staged = Staged::new(path, true)?;
     let picture = GrayImage::from_raw(side as u32, side as u32, labels).unwrap_or_default();
-    picture.save(staged.path()).map_err(|error| match error {
+    picture.save(path).map_err(|error| match error {
         image::ImageError::IoError(source) => Error::Io { path: path.to_owned(), source },
         other => Error::Io { path: path.to_owned(), source: std::io::Error::other(other) },
-    })?;
-    staged.commit()
+    })
 }

@@ -45,6 +45,9 @@ use split::Group;
 /// once.
 const TILES_PER_TASK: usize = 32;
 
+/// Begins the names of folders for files that are not whole yet.
+const STAGING_PREFIX: &str = ".geoseg-";
+
 /// What became of every planned tile of a scene.
 type Cut<'a> = Vec<(&'a PlannedTile, Outcome)>;
 
@@ -224,9 +227,13 @@ fn cut_scene<'a>(
         .par_chunks(TILES_PER_TASK)
         .map(|task| {
             let source = Scene::open_with(&scene.path, &scene.options)?;
+            let staging = tempfile::Builder::new()
+                .prefix(STAGING_PREFIX)
+                .tempdir_in(out)
+                .map_err(Error::io(out))?;
             task.iter()
                 .map(|(tile, path)| {
-                    let outcome = cut::cut(out, scene, &source, tile, config)?;
+                    let outcome = cut::cut(out, staging.path(), scene, &source, tile, config)?;
                     journal.append(&path.to_string_lossy(), &outcome)?;
                     bar.inc(1);
                     Ok((*tile, outcome))

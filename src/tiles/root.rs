@@ -8,11 +8,11 @@ use crate::config::dataset::DatasetConfig;
 use crate::error::{Error, Result};
 use crate::output::check_writable;
 
-use super::hash;
 use super::journal::{JOURNAL_FILE, Journal};
 use super::set::{
     CONFIG_FILE, CONTACT_SHEET_FILE, FORMAT, INDEX_FILE, INFO_FILE, Split, TileSetInfo, read_info,
 };
+use super::{STAGING_PREFIX, hash};
 
 /// Bytes at the beginning and at the end of an input that its fingerprint looks at.
 const SAMPLE_BYTES: u64 = 1 << 20;
@@ -112,17 +112,13 @@ fn clear(root: &Path) -> Result<()> {
 }
 
 /// Removes the staging folders that a killed run left.
-fn remove_leftovers(folder: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
-        let entry = entry.map_err(Error::io(folder))?;
-        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
-        }
-        let path = entry.path();
-        if entry.file_name().to_string_lossy().starts_with(".geoseg-") {
+fn remove_leftovers(root: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(root).map_err(Error::io(root))? {
+        let path = entry.map_err(Error::io(root))?.path();
+        let staging =
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(STAGING_PREFIX));
+        if staging && path.is_dir() {
             std::fs::remove_dir_all(&path).map_err(Error::io(&path))?;
-        } else {
-            remove_leftovers(&path)?;
         }
     }
     Ok(())

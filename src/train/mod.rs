@@ -183,8 +183,11 @@ where
         bar.inc(learner.state.step as u64);
         let mut shown = Shown::default();
         let stopped_early = loop {
-            if self.validation_is_due(&learner) && !self.validate(scope, &mut learner, &mut log)? {
-                return self.save_and_stop(learner, &bar);
+            if self.validation_is_due(&learner) {
+                let finished = self.validate(scope, &mut learner, &mut log, &bar)?;
+                if !finished {
+                    return self.save_and_stop(learner, &bar);
+                }
             }
             let stale = self.config.run.patience > 0
                 && learner.state.stale_validations >= self.config.run.patience;
@@ -318,6 +321,7 @@ where
         scope: &'scope Scope<'scope, 'env>,
         learner: &mut Learner<B>,
         log: &mut Log,
+        bar: &Bar,
     ) -> Result<bool> {
         let started = Instant::now();
         let batches = self.batches;
@@ -352,14 +356,14 @@ where
             } else {
                 learner.state.stale_validations += 1;
             }
-            tracing::info!(
+            bar.println(&format!(
                 "step {step}: validation IoU {:.3}, precision {:.3}, recall {:.3}, loss {:.4}{}",
                 entry.iou,
                 entry.precision,
                 entry.recall,
                 entry.loss,
                 if best { ", the best so far" } else { "" }
-            );
+            ));
             log.push(Entry::Validation(entry))?;
         }
         learner.state.validated_step = learner.state.step;
