@@ -49,13 +49,13 @@ pub struct Args {
     /// Windows computed at once; the same as --set inference.batch=N
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
-    #[command(flatten)]
-    pub config: ConfigArgs,
-    #[command(flatten)]
-    pub device: DeviceArgs,
     /// Replace outputs that are there already
     #[arg(long)]
     pub overwrite: bool,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// Longitudes and latitudes in degrees, WGS 84.
