@@ -49,13 +49,13 @@ pub struct Args {
     /// Windows computed at once; the same as --set inference.batch=N
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
-    #[command(flatten)]
-    pub config: ConfigArgs,
-    #[command(flatten)]
-    pub device: DeviceArgs,
     /// Replace outputs that are there already
     #[arg(long)]
     pub overwrite: bool,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// Longitudes and latitudes in degrees, WGS 84.
@@ -185,7 +185,7 @@ impl<'a> Targets<'a> {
     fn scores_of(&self, scene: &str) -> Option<PathBuf> {
         let path = self.scores?;
         Some(if self.scores_in_folder {
-            path.join(format!("{scene}.tif"))
+            path.join(format!("{scene}_scores.tif"))
         } else {
             path.to_owned()
         })
