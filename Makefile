@@ -15,7 +15,7 @@ CONFIG ?=
 SET ?=
 # Scenes for infer, the model for infer, vectors for eval, the output of any stage.
 SCENE ?=
-MODEL ?= runs/train/best.safetensors
+MODEL ?= runs/train/model.safetensors
 PREDICTED ?= runs/buildings.geojson
 TRUTH ?=
 TILES ?= runs/tiles
@@ -35,7 +35,7 @@ help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 	@echo
 	@echo 'Variables: CONFIG= SET= SCENE= MODEL= TILES= PREDICTED= TRUTH= OUT= DEVICE= ARGS= (see the head of the Makefile).'
-	@echo 'Example:   make infer SCENE=scene.tif MODEL=best.safetensors OUT=buildings.geojson'
+	@echo 'Example:   make infer SCENE=scene.tif MODEL=model.safetensors OUT=buildings.geojson'
 
 # --- building ---------------------------------------------------------------------------------------
 
@@ -67,22 +67,22 @@ build: install-deps ## Build the release binary
 # --- showing ----------------------------------------------------------------------------------------
 
 DEMO := runs/demo
-DEMO_TEST := data-samples/test
+DEMO_SCENE := data-samples/test
 
 demo: build ## Tiles, training, inference and evaluation on the sample scenes
 	$(GEOSEG) tiles --config config/demo/dataset.toml -o $(DEMO)/tiles --overwrite
 	$(GEOSEG) train --config config/demo/train.toml --tiles $(DEMO)/tiles -o $(DEMO)/model --overwrite --device $(DEVICE)
-	$(GEOSEG) infer $(DEMO_TEST)/image.tif --config config/demo/infer.toml --model $(DEMO)/model/best.safetensors \
+	$(GEOSEG) infer $(DEMO_SCENE).tif --config config/demo/infer.toml --model $(DEMO)/model/model.safetensors \
 	  -o $(DEMO)/buildings.geojson --scores $(DEMO)/scores.tif --overwrite --device $(DEVICE)
 	@echo
-	$(GEOSEG) eval --predicted $(DEMO)/buildings.geojson --truth $(DEMO_TEST)/buildings.geojson \
-	  --image $(DEMO_TEST)/image.tif --overlay $(DEMO)/overlay.png --json $(DEMO)/metrics.json --overwrite
+	$(GEOSEG) eval --predicted $(DEMO)/buildings.geojson --truth $(DEMO_SCENE).geojson \
+	  --image $(DEMO_SCENE).tif --overlay $(DEMO)/overlay.png --json $(DEMO)/metrics.json --overwrite
 	@echo
 	@echo 'buildings  $(DEMO)/buildings.geojson'
 	@echo 'scores     $(DEMO)/scores.tif'
 	@echo 'overlay    $(DEMO)/overlay.png'
 	@echo 'metrics    $(DEMO)/metrics.json'
-	@echo 'model      $(DEMO)/model/best.safetensors'
+	@echo 'model      $(DEMO)/model/model.safetensors'
 
 tiles: build ## Cut a tile set: CONFIG=dataset.toml OUT=folder
 	$(GEOSEG) tiles -o $(or $(OUT),$(TILES)) $(OPTIONS)

@@ -16,9 +16,9 @@ use crate::polygonize::{self, BuildingWriter};
 
 const EXAMPLES: &str = "\
 Examples:
-  geoseg infer scene.tif --model best.safetensors -o buildings.geojson
-  geoseg infer 'scenes/*.tif' --model best.safetensors -o buildings.gpkg --scores scores/
-  geoseg infer https://example.org/cog.tif --model best.safetensors -o out.fgb --bbox 85.52,27.62,85.53,27.63
+  geoseg infer scene.tif --model model.safetensors -o buildings.geojson
+  geoseg infer 'scenes/*.tif' --model model.safetensors -o buildings.gpkg --scores scores/
+  geoseg infer https://example.org/cog.tif --model model.safetensors -o out.fgb --bbox 85.52,27.62,85.53,27.63
 
 config/infer.toml lists every key with its default. The extension of the output chooses its format:
 .geojson (WGS 84, RFC 7946), .geojsonl, .gpkg, .fgb, .shp. A scene that fails does not stop the

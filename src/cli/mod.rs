@@ -9,6 +9,7 @@ mod completions;
 mod doctor;
 mod eval;
 mod infer;
+mod judged;
 mod polygonize;
 mod synth;
 mod tiles;
@@ -26,7 +27,7 @@ Examples:
   geoseg doctor                                                what this machine offers
   geoseg tiles --config dataset.toml -o tiles                  scenes and footprints into tiles
   geoseg train --config train.toml --tiles tiles -o runs/a     tiles into a model
-  geoseg infer scene.tif --model runs/a/best.safetensors -o buildings.geojson
+  geoseg infer scene.tif --model runs/a/model.safetensors -o buildings.geojson
   geoseg eval --predicted buildings.geojson --truth truth.geojson
 
 Exit codes: 0 done, 1 an error, 2 wrong arguments, 70 a bug in geoseg, 130 interrupted.";

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::Context;
 use super::args::ConfigArgs;
+use super::{Context, stdout};
+use crate::config::infer::InferConfig;
 use crate::error::Result;
+use crate::{config, polygonize};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,6 +25,9 @@ pub struct Args {
     /// Buildings: .geojson, .geojsonl, .gpkg, .fgb or .shp
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    /// Value of the attribute `scene`; the scores' file name where absent
+    #[arg(long, value_name = "NAME")]
+    scene: Option<String>,
     #[command(flatten)]
     config: ConfigArgs,
     /// Replace an output that is there already
@@ -30,7 +35,25 @@ pub struct Args {
     overwrite: bool,
 }
 
-pub(super) fn run(args: &Args, _context: &Context) -> Result<()> {
-    let _ = (&args.scores, &args.output, &args.config, args.overwrite);
-    Ok(())
+pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
+    let config = args.config.load::<InferConfig>(&[])?;
+    config.validate()?;
+    let stem = || args.scores.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let report = polygonize::run(
+        &args.scores,
+        &config.polygonize,
+        &args.output,
+        args.overwrite,
+        &args.scene.clone().unwrap_or_else(stem),
+        context.progress,
+    )?;
+    config::write_effective(&config, &args.output)?;
+    stdout::print(&format!(
+        "{}: {} buildings, {:.0} m2 ({} smaller ones left out, {} small holes filled)",
+        args.output.display(),
+        report.buildings,
+        report.area_m2_total,
+        report.dropped_small,
+        report.holes_filled,
+    ))
 }

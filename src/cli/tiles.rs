@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::args::ConfigArgs;
+use super::judged::read_dataset;
 use super::{Context, stdout};
-use crate::config::dataset::DatasetConfig;
 use crate::error::Result;
 use crate::tiles;
 
@@ -36,10 +36,7 @@ pub struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let seed = args.seed.map(|seed| format!("split.seed={seed}"));
     let layers = args.config.layers(seed.as_slice())?;
-    let mut config = layers.parse::<DatasetConfig>()?;
-    if let Some(folder) = layers.folder_of("scene") {
-        config.resolve_paths(folder);
-    }
+    let config = read_dataset(&layers)?;
     let report = tiles::run(&config, &args.output, args.overwrite, context.progress)?;
     for warning in report.warnings() {
         tracing::warn!("{warning}");

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::Context;
 use super::args::{ConfigArgs, DeviceArgs};
+use super::{Context, stdout};
+use crate::config::train::TrainConfig;
 use crate::error::Result;
+use crate::tiles::TileSet;
+use crate::{train, with_autodiff_backend};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,7 +22,7 @@ on from it as if nothing had happened.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Folder of the run: checkpoints, metrics.jsonl, curves, best.safetensors
+    /// Folder of the run: checkpoints, model.safetensors, metrics.jsonl, curves
     #[arg(short, long, value_name = "FOLDER")]
     output: PathBuf,
     /// Folder of the tile set; the same as --set data.tiles=FOLDER
@@ -40,7 +43,46 @@ pub struct Args {
     overwrite: bool,
 }
 
-pub(super) fn run(args: &Args, _context: &Context) -> Result<()> {
-    let _ = (&args.output, &args.tiles, &args.config, args.seed, args.resume, args.overwrite);
-    args.device.resolve().map(|_| ())
+impl Args {
+    /// The options that have a flag, as `key=value` texts.
+    fn sets(&self) -> Vec<String> {
+        let tiles = self.tiles.as_ref().map(|folder| format!("data.tiles={:?}", folder.display()));
+        let seed = self.seed.map(|seed| format!("run.seed={seed}"));
+        tiles.into_iter().chain(seed).collect()
+    }
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
+    let config = args.config.load::<TrainConfig>(&args.sets())?;
+    config.validate()?;
+    let device = args.device.resolve()?;
+    let tiles = TileSet::open(&config.data.tiles)?;
+    if args.overwrite {
+        train::remove_run(&args.output)?;
+    }
+    let report = with_autodiff_backend!(&device, |B, handle| {
+        train::run::<B>(
+            &config,
+            &handle,
+            &tiles,
+            &args.output,
+            args.resume,
+            &context.interrupt,
+            context.progress,
+        )
+    })?;
+    let mut text = format!(
+        "model    {}\nsteps    {}{} in {:.0} s, {} parameters\ntiles    {} train, {} val",
+        report.model.display(),
+        report.steps,
+        if report.stopped_early { " (no better IoU for long: stopped early)" } else { "" },
+        report.seconds,
+        report.parameters,
+        report.train_tiles,
+        report.val_tiles,
+    );
+    if let Some(best) = &report.best {
+        text += &format!("\nbest     pixel IoU {:.4} on val after step {}", best.iou, best.step);
+    }
+    stdout::print(&text)
 }

@@ -83,3 +83,32 @@ impl InferConfig {
         self.polygonize.validate()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_commented_file_holds_the_defaults() {
+        let config: InferConfig = toml::from_str(include_str!("../../config/infer.toml")).unwrap();
+        assert_eq!(config, InferConfig::default());
+        config.validate().unwrap();
+    }
+
+    #[test]
+    fn values_out_of_range_name_their_key() {
+        let wrong = [
+            ("[inference]\nwindow_px = 16", "inference.window_px"),
+            ("[inference]\noverlap_px = 500", "inference.overlap_px"),
+            ("[inference]\nbatch = 0", "inference.batch"),
+            ("[inference]\ngsd_m = 0.0", "inference.gsd_m"),
+            ("[polygonize]\nthreshold = 2.0", "polygonize.threshold"),
+        ];
+        for (text, key) in wrong {
+            let config: InferConfig = toml::from_str(text).unwrap();
+            let message = config.validate().unwrap_err().to_string();
+            assert!(message.contains(key), "{message}");
+        }
+    }
+}

@@ -163,7 +163,7 @@ pub(super) fn misplaced_holes(rings: &[TestRing]) -> Vec<(usize, Point)> {
 struct Bands {
     top: f64,
     height: f64,
-    bands: Vec<Vec<Segment>>,
+    segments: Vec<Vec<Segment>>,
 }
 
 impl Bands {
@@ -173,14 +173,14 @@ impl Bands {
         let bottom = points().map(|p| p[1]).fold(f64::NEG_INFINITY, f64::max);
         let count = (points().count() / 4).max(1);
         let height = ((bottom - top) / count as f64).max(f64::MIN_POSITIVE);
-        let mut bands = Self { top, height, bands: Vec::new() };
-        bands.bands.resize_with(count, Vec::new);
+        let mut bands = Self { top, height, segments: Vec::new() };
+        bands.segments.resize_with(count, Vec::new);
         for (ring, test) in rings.iter().enumerate() {
             let n = test.points.len();
             for i in 0..n {
                 let (a, b) = (test.points[i], test.points[(i + 1) % n]);
                 for band in bands.of(a[1].min(b[1]))..=bands.of(a[1].max(b[1])) {
-                    bands.bands[band].push(Segment { a, b, id: (ring, i) });
+                    bands.segments[band].push(Segment { a, b, id: (ring, i) });
                 }
             }
         }
@@ -188,13 +188,13 @@ impl Bands {
     }
 
     fn of(&self, y: f64) -> usize {
-        (((y - self.top) / self.height) as usize).min(self.bands.len() - 1)
+        (((y - self.top) / self.height) as usize).min(self.segments.len() - 1)
     }
 
     /// How often all rings but one run around a point.
     fn winding(&self, p: Point, without: usize) -> i32 {
         let mut winding = 0;
-        for s in self.bands[self.of(p[1])].iter().filter(|s| s.id.0 != without) {
+        for s in self.segments[self.of(p[1])].iter().filter(|s| s.id.0 != without) {
             let (down, up) = (s.a[1] <= p[1] && s.b[1] > p[1], s.b[1] <= p[1] && s.a[1] > p[1]);
             if (down || up) && side(s, p) == down {
                 winding += if down { 1 } else { -1 };

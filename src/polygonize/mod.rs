@@ -32,8 +32,8 @@ pub use stream::{Counts, Polygonizer, polygons_of};
 pub use threshold::{FULL, NODATA, score_of};
 
 use crate::error::Result;
-use crate::geo::Crs;
 use crate::geo::vector::{FieldKind, LayerWriter, Value};
+use crate::geo::{Crs, Reprojection};
 use crate::output::Staged;
 use crate::progress::{Bar, Progress};
 
@@ -42,8 +42,6 @@ use crate::progress::{Bar, Progress};
 pub struct Report {
     /// The scores raster.
     pub scores: PathBuf,
-    /// The file of buildings.
-    pub output: PathBuf,
     /// Columns and rows of the scores.
     pub size_px: (usize, usize),
     /// Buildings written.
@@ -71,8 +69,27 @@ pub fn run(
 ) -> Result<Report> {
     options.validate()?;
     LayerWriter::driver_for(out)?;
-    let source = Scores::open(scores)?;
+    let crs = Scores::open(scores)?.grid().crs.clone();
     let staged = Staged::new(out, overwrite)?;
+    let mut writer = BuildingWriter::create(staged.path(), crs)?;
+    let report = append(scores, options, &mut writer, scene_name, progress)?;
+    writer.finish()?;
+    staged.commit()?;
+    Ok(report)
+}
+
+/// Reads the scores raster `scores` and appends its buildings to `writer`, numbered on from those that it holds.
+///
+/// # Errors
+/// An option out of range; no readable scores; the disk is full.
+pub fn append(
+    scores: &Path,
+    options: &PolygonizeOptions,
+    writer: &mut BuildingWriter,
+    scene_name: &str,
+    progress: Progress,
+) -> Result<Report> {
+    let source = Scores::open(scores)?;
     let grid = source.grid().clone();
     if grid.crs.is_none() {
         tracing::warn!(
@@ -85,17 +102,14 @@ pub fn run(
         tracing::info!("{}: taken as a mask: all but 0 is building", scores.display());
     }
     let mut polygonizer = Polygonizer::new(&grid, options);
-    let mut writer = BuildingWriter::create(staged.path(), grid.crs.as_ref(), scene_name)?;
+    let mut scene = writer.scene(scene_name, grid.crs.as_ref())?;
     let bar = progress.bar("polygonize", grid.height as u64, "rows");
     std::thread::scope(|scope| {
         let strips = read_ahead(scope, source, grid.width, grid.height);
-        polygonize_strips(&strips, grid.width, &mut polygonizer, &mut writer, &bar)
+        polygonize_strips(&strips, grid.width, &mut polygonizer, &mut scene, &bar)
     })?;
     bar.finish();
     let counts = polygonizer.counts();
-    let area_m2_total = writer.area_m2_total;
-    writer.finish()?;
-    staged.commit()?;
     if counts.buildings == 0 {
         tracing::warn!(
             "{}: no building: no pixel reaches threshold {}, or all is smaller than {} m2",
@@ -106,12 +120,11 @@ pub fn run(
     }
     Ok(Report {
         scores: scores.to_owned(),
-        output: out.to_owned(),
         size_px: (grid.width, grid.height),
         buildings: counts.buildings,
         dropped_small: counts.dropped_small,
         holes_filled: counts.holes_filled,
-        area_m2_total,
+        area_m2_total: scene.area_m2_total,
     })
 }
 
@@ -152,7 +165,7 @@ fn polygonize_strips(
     strips: &Receiver<Result<Vec<u8>>>,
     width: usize,
     polygonizer: &mut Polygonizer,
-    writer: &mut BuildingWriter<'_>,
+    writer: &mut SceneWriter<'_>,
     bar: &Bar,
 ) -> Result<()> {
     for strip in strips {
@@ -163,48 +176,36 @@ fn polygonize_strips(
     writer.push(polygonizer.finish())
 }
 
-/// Writes buildings with their attributes and numbers them.
-pub struct BuildingWriter<'a> {
+/// Writes the buildings of one or more scenes into one file and numbers them.
+pub struct BuildingWriter {
     layer: LayerWriter,
-    scene: &'a str,
+    crs: Option<Crs>,
     written: i64,
-    area_m2_total: f64,
 }
 
-impl<'a> BuildingWriter<'a> {
-    /// Creates the file at `path` (a staged one) for buildings of `scene` in `crs`.
+impl BuildingWriter {
+    /// Creates the file at `path` (a staged one), its coordinates in `crs`.
     ///
     /// # Errors
     /// As [`LayerWriter::create`].
-    pub fn create(path: &Path, crs: Option<&Crs>, scene: &'a str) -> Result<Self> {
+    pub fn create(path: &Path, crs: Option<Crs>) -> Result<Self> {
         let fields = [
             ("id", FieldKind::Int),
             ("area_m2", FieldKind::Real),
             ("confidence", FieldKind::Real),
             ("scene", FieldKind::Text),
         ];
-        let layer = LayerWriter::create(path, "buildings", crs, &fields)?;
-        Ok(Self { layer, scene, written: 0, area_m2_total: 0.0 })
+        let layer = LayerWriter::create(path, "buildings", crs.as_ref(), &fields)?;
+        Ok(Self { layer, crs, written: 0 })
     }
 
-    /// Appends buildings.
-    ///
-    /// # Errors
-    /// As [`LayerWriter::push`].
-    pub fn push(&mut self, outlines: Vec<Outline>) -> Result<()> {
-        for outline in outlines {
-            self.written += 1;
-            self.area_m2_total += outline.area_m2;
-            let values = [
-                Value::Int(self.written),
-                // Square centimetres and thousandths say all there is to say.
-                Value::Real(rounded(outline.area_m2, 1e2)),
-                Value::Real(rounded(f64::from(outline.confidence), 1e3)),
-                Value::Text(self.scene),
-            ];
-            self.layer.push(&outline.polygon.into(), &values)?;
-        }
-        Ok(())
+    /// For the buildings of a scene, which come in the scene's CRS.
+    fn scene<'a>(&'a mut self, name: &'a str, crs: Option<&Crs>) -> Result<SceneWriter<'a>> {
+        let way = match (crs, &self.crs) {
+            (Some(from), Some(to)) if !from.same_as(to) => Some(Reprojection::new(from, to)?),
+            _ => None,
+        };
+        Ok(SceneWriter { file: self, way, name, area_m2_total: 0.0 })
     }
 
     /// Buildings written so far.
@@ -218,6 +219,39 @@ impl<'a> BuildingWriter<'a> {
     /// As [`LayerWriter::finish`].
     pub fn finish(self) -> Result<()> {
         self.layer.finish()
+    }
+}
+
+/// Writes the buildings of one scene.
+struct SceneWriter<'a> {
+    file: &'a mut BuildingWriter,
+    way: Option<Reprojection>,
+    name: &'a str,
+    area_m2_total: f64,
+}
+
+impl SceneWriter<'_> {
+    fn push(&mut self, outlines: Vec<Outline>) -> Result<()> {
+        for outline in outlines {
+            self.file.written += 1;
+            self.area_m2_total += outline.area_m2;
+            let values = [
+                Value::Int(self.file.written),
+                // Square centimetres and thousandths say all there is to say.
+                Value::Real(rounded(outline.area_m2, 1e2)),
+                Value::Real(rounded(f64::from(outline.confidence), 1e3)),
+                Value::Text(self.name),
+            ];
+            let polygon = match &self.way {
+                None => outline.polygon,
+                Some(way) => {
+                    let mut moved = way.multi_polygon(&geo::MultiPolygon(vec![outline.polygon]))?;
+                    moved.0.remove(0)
+                }
+            };
+            self.file.layer.push(&polygon.into(), &values)?;
+        }
+        Ok(())
     }
 }
 

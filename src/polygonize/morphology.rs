@@ -136,7 +136,7 @@ fn un_complement(mut row: Vec<u64>, width: usize, erode: bool) -> Vec<u64> {
 struct Pair(Step, Step);
 
 impl Pair {
-    fn new(disk: Disk, width: usize, erode_first: bool) -> Self {
+    fn new(disk: &Disk, width: usize, erode_first: bool) -> Self {
         let step = |erode| Step { dilate: Dilate::new(disk.clone(), width), erode };
         Self(step(erode_first), step(!erode_first))
     }
@@ -165,7 +165,7 @@ impl Morphology {
     /// Radii in metres; 0, or less than a pixel, does nothing.
     pub(super) fn new(width: usize, gsd_m: (f64, f64), closing_m: f64, opening_m: f64) -> Self {
         let pair = |radius_m, erode_first| {
-            Disk::new(radius_m, gsd_m).map(|disk| Pair::new(disk, width, erode_first))
+            Disk::new(radius_m, gsd_m).map(|disk| Pair::new(&disk, width, erode_first))
         };
         Self {
             closing: pair(closing_m, false),

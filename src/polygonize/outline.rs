@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use geo::{Area, BoundingRect};
+
 use super::rings::{Ring, Rings};
 use super::simplify::{Point, RawRing, simplify};
 use super::sweep::Traced;
@@ -125,7 +127,20 @@ impl Finisher {
         geo::Polygon::new(exterior, rings.collect())
     }
 
+    /// Area on the ellipsoid: the planar area times the ground area of a CRS unit at the polygon's middle.
+    /// That scale is geodesic; across a building it changes by less than 1e-6, and one square costs far less
+    /// than all vertices of an outline.
     fn area_m2(&self, polygon: &geo::Polygon<f64>) -> f64 {
+        let Some(bounds) = polygon.bounding_rect() else { return 0.0 };
+        let g = &self.grid.transform.0;
+        let half = |a: f64, b: f64| 0.5 * SCALE_SQUARE_PX * (a.abs() + b.abs());
+        let (dx, dy) = (half(g[1], g[2]), half(g[4], g[5]));
+        let geo::Coord { x, y } = bounds.center();
+        let square = geo::Rect::new((x - dx, y - dy), (x + dx, y + dy)).to_polygon();
+        polygon.unsigned_area() * self.geodesic_area_m2(&square) / square.unsigned_area()
+    }
+
+    fn geodesic_area_m2(&self, polygon: &geo::Polygon<f64>) -> f64 {
         // A meter is costly to make and belongs to a thread.
         thread_local! {
             static METER: RefCell<Option<(Option<Crs>, AreaMeter)>> = const { RefCell::new(None) };
@@ -144,3 +159,6 @@ impl Finisher {
         })
     }
 }
+
+/// Side of the square whose ground area is measured: large against rounding, small against the Earth.
+const SCALE_SQUARE_PX: f64 = 64.0;

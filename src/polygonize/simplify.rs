@@ -135,7 +135,7 @@ impl<'a> Draft<'a> {
 
     /// Moves vertices to where the fitted lines of their walls meet.
     fn fit(&mut self, tolerance_m: f64) {
-        let lines: Vec<Line> = (0..self.kept.len()).map(|i| Line::fit(self.wall(i))).collect();
+        let lines: Vec<Line> = (0..self.kept.len()).map(|i| Line::fit(&self.wall(i))).collect();
         for i in 0..self.kept.len() {
             if self.raw.pinned[self.kept[i]] {
                 continue;
@@ -242,7 +242,7 @@ struct Line {
 
 impl Line {
     /// The line nearest (total least squares) to the edges of an open chain of at least two vertices.
-    fn fit(chain: impl Iterator<Item = Point> + Clone) -> Self {
+    fn fit(chain: &(impl Iterator<Item = Point> + Clone)) -> Self {
         let edges = || chain.clone().zip(chain.clone().skip(1));
         let first = chain.clone().next().unwrap_or_default();
         let last = chain.clone().last().unwrap_or_default();

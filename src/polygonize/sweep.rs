@@ -133,7 +133,8 @@ impl Sweep {
         self.next_ends.resize(runs.len(), [NONE; 2]);
         // Turn k of a row is an edge of run k / 2: its left edge for even k, its right one for odd k.
         let turn = |runs: &[Run], k: usize| {
-            runs.get(k / 2).map_or(u32::MAX, |run| if k % 2 == 0 { run.start } else { run.end })
+            runs.get(k / 2)
+                .map_or(u32::MAX, |run| if k.is_multiple_of(2) { run.start } else { run.end })
         };
         let (mut above, mut below) = (0, 0);
         // The left end of the horizontal edge that we walk along, and whether a chain hangs on it.

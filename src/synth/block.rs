@@ -89,7 +89,7 @@ impl<'a> Builder<'a> {
         let d = self.density;
         let weights = [
             (Use::Houses, 1.2),
-            (Use::Rows, (d - 0.42).max(0.0) * 2.2 + 0.05),
+            (Use::Rows, (d - 0.42).max(0.0) * 1.8 + 0.06),
             (Use::Sheds, 0.16),
             (Use::Institution, 0.15),
             (Use::Hamlet, (0.45 - d).max(0.0) * 1.2),

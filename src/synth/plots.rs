@@ -83,8 +83,8 @@ impl Builder<'_> {
             self.wall(frame.moved(-half, depth), width, colour);
         }
         let setback = self.rng.range(1.0, 6.5) * (1.15 - 0.6 * self.density);
-        let mut w = self.rng.range(7.0, 14.5).min(width - 1.6);
-        let mut d = self.rng.range(7.0, 13.5).min(depth - setback - 2.0);
+        let mut w = self.rng.range(8.0, 15.5).min(width - 1.8);
+        let mut d = self.rng.range(7.5, 14.0).min(depth - setback - 2.0);
         let turn = if self.rng.chance(0.12) {
             self.rng.range(-0.5, 0.5)
         } else {
@@ -96,7 +96,7 @@ impl Builder<'_> {
             let place = frame.moved(offset, setback).turned(turn);
             let plan = Plan::house(&mut self.rng, w, d);
             let house = self.raise(plan, place);
-            if self.place(house, 0.8) {
+            if self.place(house, 1.0) {
                 break;
             }
             (w, d) = (w * 0.8, d * 0.8);
@@ -104,7 +104,7 @@ impl Builder<'_> {
         // A shed or an annexe behind, most often small, sometimes close to the house.
         let sheds = self.rng.weighted(&[0.45, 0.4, 0.15]);
         for _ in 0..sheds {
-            let (w, d) = (self.rng.range(2.6, 5.5), self.rng.range(2.6, 4.4));
+            let (w, d) = (self.rng.range(3.2, 6.0), self.rng.range(3.0, 4.8));
             let u = self.rng.range(-half + w / 2.0 + 0.5, (half - w / 2.0 - 0.5).max(-half + w));
             let v = self.rng.range(setback + d * 0.5, depth - d - 0.5);
             let plan = Plan::rect(-w / 2.0, w / 2.0, 0.0, d);
@@ -119,7 +119,7 @@ impl Builder<'_> {
             };
             let eaves = self.rng.range(2.2, 2.8);
             let shed = plan.build(frame.moved(u, v).turned(turn), eaves, roof);
-            let gap = self.rng.pick(&[0.4, 1.0]);
+            let gap = self.rng.pick(&[0.5, 1.0, 1.0, 1.5]);
             self.place(shed, gap);
         }
         if self.rng.chance(0.25) {
@@ -163,9 +163,9 @@ impl Builder<'_> {
             let frame = middle
                 .moved(self.rng.range(-38.0, 38.0), self.rng.range(-26.0, 26.0))
                 .turned(self.rng.range(-0.12, 0.12));
-            let (w, d) = (self.rng.range(4.0, 9.0), self.rng.range(4.0, 9.0));
+            let (w, d) = (self.rng.range(4.5, 10.0), self.rng.range(4.5, 9.5));
             let building = self.raise(Plan::rect(-w / 2.0, w / 2.0, -d / 2.0, d / 2.0), frame);
-            let gap = self.rng.pick(&[0.5, 0.9, 1.6]);
+            let gap = self.rng.pick(&[0.7, 1.1, 1.8]);
             self.place(building, gap);
         }
     }
@@ -187,14 +187,20 @@ impl Builder<'_> {
             let end = total - if side % 2 == 0 { 3.0 } else { 18.0 };
             let mut along = if side % 2 == 0 { self.rng.range(3.0, 6.0) } else { 18.0 };
             while along < end - 9.0 {
-                let unit = self.rng.range(4.8, 7.5);
-                let count = self.rng.whole(2, 7).min(((end - along) / unit) as usize);
+                // Most houses of a crowded street stand a step apart; some share their walls.
+                let (unit, count, gap) = if self.rng.chance(0.13) {
+                    let gap = self.rng.pick(&[1.5, 3.0, 6.0]);
+                    (self.rng.range(5.2, 7.8), self.rng.whole(2, 4), gap)
+                } else {
+                    let gap = self.rng.pick(&[0.9, 1.2, 1.8, 3.0]);
+                    (self.rng.range(6.5, 11.0), 1, gap)
+                };
+                let count = count.min(((end - along) / unit) as usize);
                 if count == 0 {
                     break;
                 }
-                let width = unit * count as f64;
                 self.row(side, along, unit, count);
-                along += width + self.rng.pick(&[0.6, 1.2, 3.0, 7.0]);
+                along += unit * count as f64 + gap;
             }
         }
         self.back_buildings();
@@ -236,7 +242,7 @@ impl Builder<'_> {
             let storeys = self.rng.whole(1, if roof.form == Form::Flat { 3 } else { 2 });
             let mut house = plan.build(frame, 2.9 * storeys as f64, roof);
             house.wings[0].ridge_along_u = true;
-            if self.fits(&house, 0.5) {
+            if self.fits(&house, 0.9) {
                 row.push(house);
             }
         }

@@ -29,7 +29,9 @@ impl Folder {
     pub fn open(root: &Path, resume: bool) -> Result<Self> {
         check_writable(root, true)?;
         let folder = Self { root: root.to_owned() };
-        let begun = folder.root.join("checkpoints").exists() || folder.model().exists();
+        // A run that failed before its first checkpoint left nothing worth asking about.
+        let saved = folder.last().exists() || folder.last().with_extension("previous").exists();
+        let begun = saved || folder.model().exists();
         if begun && !resume {
             return Err(Error::input(
                 root,
@@ -39,11 +41,11 @@ impl Folder {
             ));
         }
         let checkpoints = folder.root.join("checkpoints");
-        if resume && !checkpoints.is_dir() {
+        if resume && !saved {
             return Err(Error::input(
                 root,
                 "a training to resume",
-                "no checkpoints",
+                "no checkpoint",
                 "start it without --resume",
             ));
         }
@@ -134,7 +136,8 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let root = parent.path().join("run");
         assert!(Folder::open(&root, true).is_err());
-        Folder::open(&root, false).unwrap();
+        let folder = Folder::open(&root, false).unwrap();
+        std::fs::create_dir(folder.last()).unwrap();
         assert!(Folder::open(&root, false).unwrap_err().to_string().contains("--resume"));
         Folder::open(&root, true).unwrap();
         std::fs::write(root.join("notes.txt"), "mine").unwrap();

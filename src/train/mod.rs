@@ -182,15 +182,17 @@ where
         let bar = self.progress.bar("train", total as u64, "steps");
         bar.inc(learner.state.step as u64);
         let mut shown = Shown::default();
-        let mut stopped_early = false;
-        loop {
-            if self.validation_is_due(&learner) && !self.validate(scope, &mut learner, &mut log)? {
-                return self.save_and_stop(learner, &bar);
+        let stopped_early = loop {
+            if self.validation_is_due(&learner) {
+                let finished = self.validate(scope, &mut learner, &mut log, &bar)?;
+                if !finished {
+                    return self.save_and_stop(learner, &bar);
+                }
             }
-            stopped_early = self.config.run.patience > 0
+            let stale = self.config.run.patience > 0
                 && learner.state.stale_validations >= self.config.run.patience;
-            if learner.state.step >= total || stopped_early {
-                break;
+            if learner.state.step >= total || stale {
+                break stale;
             }
             if self.interrupt.requested() {
                 return self.save_and_stop(learner, &bar);
@@ -210,7 +212,7 @@ where
             if self.plan.epoch_ends_after(learner.state.step) {
                 log.push(self.epoch_entry(&learner, &log))?;
             }
-        }
+        };
         bar.finish();
         self.finish(scope, learner, &log, stopped_early)
     }
@@ -319,6 +321,7 @@ where
         scope: &'scope Scope<'scope, 'env>,
         learner: &mut Learner<B>,
         log: &mut Log,
+        bar: &Bar,
     ) -> Result<bool> {
         let started = Instant::now();
         let batches = self.batches;
@@ -353,14 +356,14 @@ where
             } else {
                 learner.state.stale_validations += 1;
             }
-            tracing::info!(
+            bar.println(&format!(
                 "step {step}: validation IoU {:.3}, precision {:.3}, recall {:.3}, loss {:.4}{}",
                 entry.iou,
                 entry.precision,
                 entry.recall,
                 entry.loss,
                 if best { ", the best so far" } else { "" }
-            );
+            ));
             log.push(Entry::Validation(entry))?;
         }
         learner.state.validated_step = learner.state.step;

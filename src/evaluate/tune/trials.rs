@@ -106,13 +106,13 @@ impl TuneScene {
         let least = group.iter().map(|s| s.min_area_m2).fold(f64::INFINITY, f64::min);
         let polygonize = PolygonizeOptions {
             threshold: group[0].threshold,
-            open_m: group[0].open_m,
-            close_m: group[0].close_m,
+            opening_m: group[0].open_m,
+            closing_m: group[0].close_m,
             min_area_m2: least,
             ..options.base.clone()
         };
         let outlines =
-            polygons_of(&self.scores, self.grid.width, self.grid.height, &self.grid, &polygonize)?;
+            polygons_of(&self.scores, self.grid.width, self.grid.height, &self.grid, &polygonize);
         let pixels: Vec<Confusion> = outlines.iter().map(|o| self.pixels_of(o)).collect();
         let areas_m2: Vec<f64> = outlines.iter().map(|outline| outline.area_m2).collect();
         let polygons: Vec<MultiPolygon<f64>> =
