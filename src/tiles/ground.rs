@@ -120,7 +120,7 @@ mod tests {
         let outlines = [
             square(0, Split::Train, 0.0),
             square(1, Split::Val, 0.5),
-            square(2, Split::Test, 1.0),
+            square(2, Split::Test, 1.2),
             square(0, Split::Train, 5.0),
         ];
         assert_eq!(keep(&outlines), [true, false, true, true]);
