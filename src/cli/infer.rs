@@ -113,11 +113,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
             }
         }
     }
-    if failures.len() < scenes.len() {
-        if let (Some(buildings), Some(path)) = (buildings, targets.buildings) {
-            buildings.commit()?;
-            config::write_effective(&config, path)?;
-        }
+    if failures.len() < scenes.len()
+        && let (Some(buildings), Some(path)) = (buildings, targets.buildings)
+    {
+        buildings.commit()?;
+        config::write_effective(&config, path)?;
     }
     if failures.is_empty() {
         return Ok(());

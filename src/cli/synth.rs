@@ -100,7 +100,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         report.buildings,
     );
     if let Some(aoi) = &report.aoi {
-        text += &format!("\narea        {}", aoi.display());
+        text.push_str(&format!("\narea        {}", aoi.display()));
     }
     stdout::print(&text)
 }

@@ -82,7 +82,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         report.val_tiles,
     );
     if let Some(best) = &report.best {
-        text += &format!("\nbest     pixel IoU {:.4} on val after step {}", best.iou, best.step);
+        text.push_str(&format!(
+            "\nbest     pixel IoU {:.4} on val after step {}",
+            best.iou, best.step
+        ));
     }
     stdout::print(&text)
 }

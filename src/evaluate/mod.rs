@@ -171,7 +171,7 @@ pub fn run(options: &EvalOptions, progress: Progress) -> Result<EvalReport> {
     let mut report = EvalReport::new(options);
     for inputs in &options.scenes {
         let counts = scene::evaluate(inputs, options, progress)?;
-        report.push(&inputs.name, counts);
+        report.push(&inputs.name, &counts);
         if let (Some(picture), Some(scene), Some(predicted)) =
             (options.overlay_of(inputs), &inputs.scene, &inputs.predicted)
         {

@@ -67,7 +67,7 @@ impl EvalReport {
         }
     }
 
-    pub(super) fn push(&mut self, name: &str, counts: SceneCounts) {
+    pub(super) fn push(&mut self, name: &str, counts: &SceneCounts) {
         for (source, part) in &counts.pixels {
             match self.sums.pixels.iter_mut().find(|(known, _)| known == source) {
                 Some((_, sum)) => *sum = sum.plus(*part),

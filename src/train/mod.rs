@@ -279,7 +279,9 @@ where
             values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
         };
         let mut pixels = Confusion::default();
-        measured.iter().for_each(|numbers| pixels.add(numbers.pixels));
+        for numbers in &measured {
+            pixels.add(numbers.pixels);
+        }
         StepEntry {
             step: step + 1,
             epoch: self.plan.epoch(step),
@@ -480,9 +482,9 @@ where
 fn inner_losses<B: AutodiffBackend>(losses: Losses<B>) -> Losses<B::InnerBackend> {
     Losses {
         total: losses.total.inner(),
-        focal: losses.focal.map(|loss| loss.inner()),
-        dice: losses.dice.map(|loss| loss.inner()),
-        bce: losses.bce.map(|loss| loss.inner()),
+        focal: losses.focal.map(Tensor::inner),
+        dice: losses.dice.map(Tensor::inner),
+        bce: losses.bce.map(Tensor::inner),
     }
 }
 

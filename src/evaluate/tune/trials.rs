@@ -101,7 +101,7 @@ impl TuneScene {
         &self,
         group: &[Settings],
         options: &TuneOptions,
-    ) -> Result<Vec<(Confusion, BuildingCounts)>> {
+    ) -> Vec<(Confusion, BuildingCounts)> {
         let least = group.iter().map(|s| s.min_area_m2).fold(f64::INFINITY, f64::min);
         let polygonize = PolygonizeOptions {
             threshold: group[0].threshold,
@@ -118,13 +118,13 @@ impl TuneScene {
             outlines.into_iter().map(|outline| outline.polygon.into()).collect();
         let found = self.region.judge(&polygons);
         let pairs = pairs_above(&found.shapes, &self.truth.shapes, options.iou_limit);
-        Ok(group
+        group
             .iter()
             .map(|settings| {
                 let kept = |index: usize| areas_m2[index] >= settings.min_area_m2;
                 (self.confusion(&pixels, kept), count_kept(&pairs, &found, &self.truth, kept))
             })
-            .collect())
+            .collect()
     }
 
     /// True and false positives among the pixels of one polygon. Polygons of one run share no pixel.
