@@ -34,6 +34,7 @@ use std::thread::{Scope, available_parallelism};
 use std::time::Instant;
 
 use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 
 use self::batches::{Batch, Batches};
@@ -279,7 +280,7 @@ where
             values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
         };
         let mut pixels = Confusion::default();
-        for numbers in &measured {
+        for numbers in measured {
             pixels.add(numbers.pixels);
         }
         StepEntry {
@@ -517,7 +518,9 @@ impl Shown {
 
     fn text(&self) -> String {
         let mut pixels = Confusion::default();
-        self.pixels.iter().for_each(|counts| pixels.add(*counts));
+        for &counts in &self.pixels {
+            pixels.add(counts);
+        }
         format!(
             "loss {:.3} IoU {:.3} {:.1} tiles/s",
             self.loss.unwrap_or_default(),

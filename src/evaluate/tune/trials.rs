@@ -36,7 +36,7 @@ pub(super) fn all(
                 bar.inc(1);
                 counts
             })
-            .collect::<Result<_>>()?;
+            .collect();
         for (sum, part) in sums.iter_mut().zip(parts.into_iter().flatten()) {
             *sum = (sum.0.plus(part.0), sum.1.plus(part.1));
         }
