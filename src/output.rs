@@ -1,8 +1,21 @@
 //! Outputs appear under their final name only when they are whole.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
+
+/// Folders of the outputs being written, for [`discard_unfinished`].
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Removes every output that is still being written: for a program that is about to end without
+/// unwinding.
+pub fn discard_unfinished() {
+    for folder in UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        // It may be gone already, and there is no one left to tell.
+        let _ = std::fs::remove_dir_all(folder);
+    }
+}
 
 /// A file being written: it has a temporary name beside the final one until [`Staged::commit`].
 /// Dropped without a commit, it leaves nothing behind.
@@ -31,6 +44,9 @@ impl Staged {
             .tempdir_in(folder)
             .map_err(Error::io(folder))?;
         let temporary = staging.path().join(name);
+        let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+        unfinished.push(staging.path().to_owned());
+        drop(unfinished);
         Ok(Self { staging, temporary, target })
     }
 
@@ -58,6 +74,13 @@ impl Staged {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+        unfinished.retain(|folder| folder != self.staging.path());
     }
 }
 

@@ -1,1 +1,128 @@
-//! The command line: arguments into stage options, one file a subcommand.
+//! The command line: arguments into stage options, one file a subcommand, no logic beyond that.
+
+pub mod args;
+pub mod exit;
+pub mod log;
+pub mod stdout;
+
+mod completions;
+mod doctor;
+mod eval;
+mod infer;
+mod judged;
+mod polygonize;
+mod synth;
+mod tiles;
+mod train;
+mod tune;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+
+const EXAMPLES: &str = "\
+Examples:
+  geoseg doctor                                                what this machine offers
+  geoseg tiles --config dataset.toml -o tiles                  scenes and footprints into tiles
+  geoseg train --config train.toml --tiles tiles -o runs/a     tiles into a model
+  geoseg infer scene.tif --model runs/a/model.safetensors -o buildings.geojson
+  geoseg eval --predicted buildings.geojson --truth truth.geojson
+
+Exit codes: 0 done, 1 an error, 2 wrong arguments, 70 a bug in geoseg, 130 interrupted.";
+
+/// Building footprints from aerial and satellite scenes.
+#[derive(Debug, Parser)]
+#[command(name = "geoseg", version, about, after_help = EXAMPLES, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// Options that every subcommand takes.
+    #[command(flatten)]
+    pub global: args::Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "the arguments' own comments are the help texts")]
+pub enum Command {
+    Synth(synth::Args),
+    Tiles(tiles::Args),
+    Train(train::Args),
+    Infer(infer::Args),
+    Polygonize(polygonize::Args),
+    Eval(eval::Args),
+    Tune(tune::Args),
+    Doctor(doctor::Args),
+    Completions(completions::Args),
+}
+
+impl Command {
+    /// Whether the first Ctrl-C lets the stage save its work; elsewhere it ends the program at once.
+    pub fn saves_when_interrupted(&self) -> bool {
+        matches!(self, Self::Train(_) | Self::Infer(_))
+    }
+}
+
+/// What every subcommand is given besides its arguments.
+#[derive(Debug)]
+pub struct Context {
+    /// How to show progress.
+    pub progress: Progress,
+    /// Raised by Ctrl-C.
+    pub interrupt: Interrupt,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// Whatever the stage reports.
+pub fn run(cli: Cli, interrupt: Interrupt) -> Result<()> {
+    if let Some(threads) = cli.global.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.get())
+            .build_global()
+            .map_err(|problem| Error::config("--threads", problem.to_string()))?;
+    }
+    let context = Context { progress: cli.global.progress(), interrupt };
+    match cli.command {
+        Command::Synth(args) => synth::run(&args, &context),
+        Command::Tiles(args) => tiles::run(&args, &context),
+        Command::Train(args) => train::run(&args, &context),
+        Command::Infer(args) => infer::run(&args, &context),
+        Command::Polygonize(args) => polygonize::run(&args, &context),
+        Command::Eval(args) => eval::run(&args, &context),
+        Command::Tune(args) => tune::run(&args, &context),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_subcommand_and_option_has_a_help_text_and_every_stage_an_example() {
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(command.get_about().is_some(), "{name} has no text");
+            assert!(command.get_after_help().is_some(), "{name} has no example");
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{name} {} has no text", arg.get_id());
+            }
+        }
+    }
+}

@@ -1,1 +1,18 @@
 //! Rasters and vectors in the world: grids, scenes, footprints, coordinate reference systems.
+//!
+//! GDAL and threads: a dataset handle may move between threads but is never shared; every parallel
+//! task opens its own. [`init`] runs before the first GDAL call.
+
+pub mod crs;
+mod dataset;
+pub mod grid;
+pub mod measure;
+pub mod raster;
+pub mod vector;
+
+pub use crs::{Crs, Reprojection};
+pub use dataset::{close_checked, init};
+pub use grid::{GeoTransform, Grid, Window};
+pub use raster::{
+    Band, Compression, Pixels, RasterWriter, Scene, SceneOptions, to_cog, write_geotiff,
+};

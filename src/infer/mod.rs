@@ -1,1 +1,156 @@
-//! A scene into scores.
+//! A scene into scores: windows slide over it, a network scores them, the scores are blended.
+//!
+//! Three threads, joined by short channels: one reads strips and cuts windows (`strips`), the caller's
+//! runs the network, one blends and writes (`blend`). Memory: a strip of `window_px` rows of the
+//! scene as bytes, one strip of sums as floats, and a few batches; nothing grows with the height.
+
+mod blend;
+mod input;
+mod network;
+pub mod plan;
+mod strips;
+
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::time::Instant;
+
+pub use input::{BoundingBox, Input, Region};
+pub use network::{Scorer, network_scorer};
+pub use strips::Batch;
+
+use crate::config::infer::InferenceConfig;
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+
+/// Batches and finished rows that may wait between two threads: enough that neither side stands
+/// still, few enough that they do not count in memory.
+const QUEUE: usize = 2;
+
+/// What became of a scene.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Report {
+    /// Pixels of the region at the model's ground sample distance.
+    pub pixels: u64,
+    /// Pixels that were scored: valid, and inside the area of interest.
+    pub scored_pixels: u64,
+    /// Windows that went through the network.
+    pub windows: usize,
+    /// Windows without a pixel to score.
+    pub skipped_windows: usize,
+    /// Ground sample distance of the scores along (columns, rows), metres.
+    pub gsd_m: Option<(f64, f64)>,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+impl Report {
+    /// Million pixels per second, region over wall time.
+    pub fn mpx_per_s(&self) -> f64 {
+        self.pixels as f64 / 1e6 / self.seconds.max(1e-9)
+    }
+}
+
+/// Scores one scene and writes the scores raster to `out` (give it a staged path).
+///
+/// `score` gets a [`Batch`] of normalised windows and returns a probability per pixel, `[n, row, col]`.
+/// The result does not depend on the batch size or the number of threads.
+///
+/// # Errors
+/// The scene is damaged, has nothing to score, the network fails, the disk is full, or the user
+/// interrupts.
+pub fn run(
+    input: Input,
+    config: &InferenceConfig,
+    out: &Path,
+    mut score: impl FnMut(&Batch) -> Result<Vec<f32>>,
+    interrupt: &Interrupt,
+    progress: Progress,
+) -> Result<Report> {
+    let started = Instant::now();
+    let plan = input.plan(config);
+    let region = input.region();
+    let gsd_m = input.output_grid().gsd_m;
+    let mut blender = blend::Blender::create(&plan, &input, config.scores, out)?;
+    let bar = progress.bar("infer", (region.area() as u64).div_ceil(1_000_000), "Mpx");
+    let scene_path = input.scene_path().to_owned();
+
+    let mut windows = 0;
+    let (scored_pixels, skipped_windows) = std::thread::scope(|scope| -> Result<(u64, usize)> {
+        let (to_network, from_reader) = sync_channel(QUEUE);
+        let (to_blender, from_network) = sync_channel(QUEUE);
+        let plan = &plan;
+        let batch = config.batch;
+        let reader = scope.spawn(move || strips::read(&input, plan, batch, &to_network));
+        let bar = &bar;
+        let writer = scope.spawn(move || {
+            let mut done = 0;
+            for message in from_network {
+                if let Some(rows) = blender.take(message)? {
+                    let before = done / 1_000_000;
+                    done += (rows * region.width) as u64;
+                    let rate = done as f64 / 1e6 / started.elapsed().as_secs_f64();
+                    bar.message(format!("{rate:.2} Mpx/s"));
+                    bar.inc(done / 1_000_000 - before);
+                }
+            }
+            blender.finish()
+        });
+        let mut failure = None;
+        for message in from_reader {
+            if interrupt.requested() {
+                failure =
+                    Some(Error::Interrupted { kept: "nothing of this scene was written".into() });
+                break;
+            }
+            let passed_on = match message {
+                strips::Message::Batch(batch) => match score(&batch) {
+                    Ok(scores) => {
+                        windows += batch.positions.len();
+                        to_blender
+                            .send(blend::Message::Scores { positions: batch.positions, scores })
+                    }
+                    Err(error) => {
+                        failure = Some(error);
+                        break;
+                    }
+                },
+                strips::Message::Rows(rows) => to_blender.send(blend::Message::Rows(rows)),
+            };
+            if passed_on.is_err() {
+                // The blender stopped; it says why below.
+                break;
+            }
+        }
+        // Both neighbours see their channel close and return.
+        drop(to_blender);
+        let written = join(writer)?;
+        let skipped = join(reader);
+        match failure {
+            Some(error) => Err(error),
+            None => Ok((written?, skipped??)),
+        }
+    })?;
+    bar.finish();
+    if scored_pixels == 0 {
+        return Err(Error::input(
+            scene_path,
+            "valid pixels to score",
+            "nodata only",
+            "check the scene's nodata value and alpha band, and that the area of interest lies on data",
+        ));
+    }
+    Ok(Report {
+        pixels: region.area() as u64,
+        scored_pixels,
+        windows,
+        skipped_windows,
+        gsd_m,
+        seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> Result<T> {
+    // A panic of a thread is a panic of the program: its hook has already said what happened.
+    thread.join().or_else(|panic| std::panic::resume_unwind(panic))
+}

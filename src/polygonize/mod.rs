@@ -1,1 +1,260 @@
 //! Scores into buildings.
+//!
+//! ```text
+//! scores -> threshold -> closing, opening -> sweep -> rings -> simplified outlines -> attributes -> file
+//! ```
+//!
+//! All of it streams: rows come in, buildings leave as soon as they are complete, and memory does not depend on
+//! the scene's height. [`run`] goes from file to file, [`Polygonizer`] takes rows as they are made,
+//! [`polygons_of`] serves scores in memory.
+
+mod bits;
+mod components;
+mod conflicts;
+mod morphology;
+mod outline;
+mod rings;
+mod simplify;
+mod source;
+mod stream;
+mod sweep;
+mod threshold;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use serde::Serialize;
+
+pub use crate::config::polygonize::PolygonizeOptions;
+pub use outline::Outline;
+pub use source::{Kind, Scores};
+pub use stream::{Counts, Polygonizer, polygons_of};
+pub use threshold::{FULL, NODATA, score_of};
+
+use crate::error::Result;
+use crate::geo::vector::{FieldKind, LayerWriter, Value};
+use crate::geo::{Crs, Reprojection};
+use crate::output::Staged;
+use crate::progress::{Bar, Progress};
+
+/// What a run did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Report {
+    /// The scores raster.
+    pub scores: PathBuf,
+    /// Columns and rows of the scores.
+    pub size_px: (usize, usize),
+    /// Buildings written.
+    pub buildings: u64,
+    /// Components left out because they were smaller than the least area.
+    pub dropped_small: u64,
+    /// Holes filled because they were smaller than the least hole.
+    pub holes_filled: u64,
+    /// Area of the buildings on the ground.
+    pub area_m2_total: f64,
+}
+
+/// Reads the scores raster `scores` and writes its buildings to `out` (format by extension), with the attributes
+/// `id` (from 1, in reading order of the first pixels), `area_m2`, `confidence` and `scene`.
+///
+/// # Errors
+/// An option out of range; no readable scores; `out` exists and `overwrite` is false, or cannot be written.
+pub fn run(
+    scores: &Path,
+    options: &PolygonizeOptions,
+    out: &Path,
+    overwrite: bool,
+    scene_name: &str,
+    progress: Progress,
+) -> Result<Report> {
+    options.validate()?;
+    LayerWriter::driver_for(out)?;
+    let crs = Scores::open(scores)?.grid().crs.clone();
+    let staged = Staged::new(out, overwrite)?;
+    let mut writer = BuildingWriter::create(staged.path(), crs)?;
+    let report = append(scores, options, &mut writer, scene_name, progress)?;
+    writer.finish()?;
+    staged.commit()?;
+    Ok(report)
+}
+
+/// Reads the scores raster `scores` and appends its buildings to `writer`, numbered on from those that it holds.
+///
+/// # Errors
+/// An option out of range; no readable scores; the disk is full.
+pub fn append(
+    scores: &Path,
+    options: &PolygonizeOptions,
+    writer: &mut BuildingWriter,
+    scene_name: &str,
+    progress: Progress,
+) -> Result<Report> {
+    let source = Scores::open(scores)?;
+    let grid = source.grid().clone();
+    if grid.crs.is_none() {
+        tracing::warn!(
+            "{}: no coordinate reference system; outlines are in the raster's own coordinates, \
+             lengths and areas in its units",
+            scores.display()
+        );
+    }
+    if source.kind() == Kind::Mask {
+        tracing::info!("{}: taken as a mask: all but 0 is building", scores.display());
+    }
+    let mut polygonizer = Polygonizer::new(&grid, options);
+    let mut scene = writer.scene(scene_name, grid.crs.as_ref())?;
+    let bar = progress.bar("polygonize", grid.height as u64, "rows");
+    std::thread::scope(|scope| {
+        let strips = read_ahead(scope, source, grid.width, grid.height);
+        polygonize_strips(&strips, grid.width, &mut polygonizer, &mut scene, &bar)
+    })?;
+    bar.finish();
+    let counts = polygonizer.counts();
+    if counts.buildings == 0 {
+        tracing::warn!(
+            "{}: no building: no pixel reaches threshold {}, or all is smaller than {} m2",
+            scores.display(),
+            options.threshold,
+            options.min_area_m2
+        );
+    }
+    Ok(Report {
+        scores: scores.to_owned(),
+        size_px: (grid.width, grid.height),
+        buildings: counts.buildings,
+        dropped_small: counts.dropped_small,
+        holes_filled: counts.holes_filled,
+        area_m2_total: scene.area_m2_total,
+    })
+}
+
+/// Bytes of a strip of rows; at most four strips are in memory (being read, waiting, in work, its copy inside
+/// the closing and opening).
+const STRIP_BYTES: usize = 8 << 20;
+/// The tiles of our own rasters: a strip that ends with a row of tiles decodes none twice.
+const TILE_ROWS: usize = 512;
+
+fn strip_rows(width: usize) -> usize {
+    let rows = (STRIP_BYTES / width.max(1)).max(1);
+    if rows >= TILE_ROWS { rows / TILE_ROWS * TILE_ROWS } else { rows.max(64) }
+}
+
+/// Reads strips on a thread of its own, one ahead of the work.
+fn read_ahead<'scope>(
+    scope: &'scope std::thread::Scope<'scope, '_>,
+    source: Scores,
+    width: usize,
+    height: usize,
+) -> Receiver<Result<Vec<u8>>> {
+    let (sender, receiver) = sync_channel(1);
+    scope.spawn(move || {
+        let rows = strip_rows(width);
+        for row in (0..height).step_by(rows) {
+            let strip = source.read_rows(row, rows.min(height - row));
+            let failed = strip.is_err();
+            // Nobody listens after an error of the writer.
+            if sender.send(strip).is_err() || failed {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+fn polygonize_strips(
+    strips: &Receiver<Result<Vec<u8>>>,
+    width: usize,
+    polygonizer: &mut Polygonizer,
+    writer: &mut SceneWriter<'_>,
+    bar: &Bar,
+) -> Result<()> {
+    for strip in strips {
+        let strip = strip?;
+        writer.push(polygonizer.push_rows(&strip))?;
+        bar.inc((strip.len() / width.max(1)) as u64);
+    }
+    writer.push(polygonizer.finish())
+}
+
+/// Writes the buildings of one or more scenes into one file and numbers them.
+pub struct BuildingWriter {
+    layer: LayerWriter,
+    crs: Option<Crs>,
+    written: i64,
+}
+
+impl BuildingWriter {
+    /// Creates the file at `path` (a staged one), its coordinates in `crs`.
+    ///
+    /// # Errors
+    /// As [`LayerWriter::create`].
+    pub fn create(path: &Path, crs: Option<Crs>) -> Result<Self> {
+        let fields = [
+            ("id", FieldKind::Int),
+            ("area_m2", FieldKind::Real),
+            ("confidence", FieldKind::Real),
+            ("scene", FieldKind::Text),
+        ];
+        let layer = LayerWriter::create(path, "buildings", crs.as_ref(), &fields)?;
+        Ok(Self { layer, crs, written: 0 })
+    }
+
+    /// For the buildings of a scene, which come in the scene's CRS.
+    fn scene<'a>(&'a mut self, name: &'a str, crs: Option<&Crs>) -> Result<SceneWriter<'a>> {
+        let way = match (crs, &self.crs) {
+            (Some(from), Some(to)) if !from.same_as(to) => Some(Reprojection::new(from, to)?),
+            _ => None,
+        };
+        Ok(SceneWriter { file: self, way, name, area_m2_total: 0.0 })
+    }
+
+    /// Buildings written so far.
+    pub fn written(&self) -> u64 {
+        self.written.unsigned_abs()
+    }
+
+    /// Writes what is left and closes the file.
+    ///
+    /// # Errors
+    /// As [`LayerWriter::finish`].
+    pub fn finish(self) -> Result<()> {
+        self.layer.finish()
+    }
+}
+
+/// Writes the buildings of one scene.
+struct SceneWriter<'a> {
+    file: &'a mut BuildingWriter,
+    way: Option<Reprojection>,
+    name: &'a str,
+    area_m2_total: f64,
+}
+
+impl SceneWriter<'_> {
+    fn push(&mut self, outlines: Vec<Outline>) -> Result<()> {
+        for outline in outlines {
+            self.file.written += 1;
+            self.area_m2_total += outline.area_m2;
+            let values = [
+                Value::Int(self.file.written),
+                // Square centimetres and thousandths say all there is to say.
+                Value::Real(rounded(outline.area_m2, 1e2)),
+                Value::Real(rounded(f64::from(outline.confidence), 1e3)),
+                Value::Text(self.name),
+            ];
+            let polygon = match &self.way {
+                None => outline.polygon,
+                Some(way) => {
+                    let mut moved = way.multi_polygon(&geo::MultiPolygon(vec![outline.polygon]))?;
+                    moved.0.remove(0)
+                }
+            };
+            self.file.layer.push(&polygon.into(), &values)?;
+        }
+        Ok(())
+    }
+}
+
+fn rounded(value: f64, steps: f64) -> f64 {
+    (value * steps).round() / steps
+}

@@ -1,0 +1,91 @@
+//! `geoseg train`.
+
+use std::path::PathBuf;
+
+use super::args::{ConfigArgs, DeviceArgs};
+use super::{Context, stdout};
+use crate::config::train::TrainConfig;
+use crate::error::Result;
+use crate::tiles::TileSet;
+use crate::{train, with_autodiff_backend};
+
+const EXAMPLES: &str = "\
+Examples:
+  geoseg train --config train.toml --tiles tiles -o runs/a
+  geoseg train --config train.toml --set optimizer.learning_rate=5e-4 --set run.steps=2000 -o runs/b
+  geoseg train --config train.toml -o runs/a --resume
+
+config/train.toml lists every key with its default. Ctrl-C saves a checkpoint and ends; --resume goes
+on from it as if nothing had happened.";
+
+/// Learn a model from a tile set
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Folder of the run: checkpoints, model.safetensors, metrics.jsonl, curves
+    #[arg(short, long, value_name = "FOLDER")]
+    output: PathBuf,
+    /// Folder of the tile set; the same as --set data.tiles=FOLDER
+    #[arg(long, value_name = "FOLDER")]
+    tiles: Option<PathBuf>,
+    /// Seed of weights, batches and augmentation; the same as --set run.seed=N
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Go on from the run's last checkpoint
+    #[arg(long, conflicts_with = "overwrite")]
+    resume: bool,
+    /// Replace a run that is there already
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl Args {
+    /// The options that have a flag, as `key=value` texts.
+    fn sets(&self) -> Vec<String> {
+        let tiles = self.tiles.as_ref().map(|folder| format!("data.tiles={:?}", folder.display()));
+        let seed = self.seed.map(|seed| format!("run.seed={seed}"));
+        tiles.into_iter().chain(seed).collect()
+    }
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
+    let config = args.config.load::<TrainConfig>(&args.sets())?;
+    config.validate()?;
+    let device = args.device.resolve()?;
+    let tiles = TileSet::open(&config.data.tiles)?;
+    if args.overwrite {
+        train::remove_run(&args.output)?;
+    }
+    let report = with_autodiff_backend!(&device, |B, handle| {
+        train::run::<B>(
+            &config,
+            &handle,
+            &tiles,
+            &args.output,
+            args.resume,
+            &context.interrupt,
+            context.progress,
+        )
+    })?;
+    let mut text = format!(
+        "model    {}\nsteps    {}{} in {:.0} s, {} parameters\ntiles    {} train, {} val",
+        report.model.display(),
+        report.steps,
+        if report.stopped_early { " (no better IoU for long: stopped early)" } else { "" },
+        report.seconds,
+        report.parameters,
+        report.train_tiles,
+        report.val_tiles,
+    );
+    if let Some(best) = &report.best {
+        text.push_str(&format!(
+            "\nbest     pixel IoU {:.4} on val after step {}",
+            best.iou, best.step
+        ));
+    }
+    stdout::print(&text)
+}

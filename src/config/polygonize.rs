@@ -1,0 +1,102 @@
+//! Section `[polygonize]`: scores -> buildings.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// How scores become building outlines. Lengths are metres on the ground, areas square metres.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolygonizeOptions {
+    /// A pixel is building where its score reaches this probability, 0..=1.
+    pub threshold: f64,
+    /// Radius of the closing, which joins what a gap of twice the radius parts. 0 or less than a pixel: none.
+    pub closing_m: f64,
+    /// Radius of the opening, which removes what is narrower than twice the radius; it comes after the
+    /// closing. 0 or less than a pixel: none.
+    pub opening_m: f64,
+    /// Smaller buildings are left out.
+    pub min_area_m2: f64,
+    /// Smaller holes are filled.
+    pub min_hole_m2: f64,
+    /// How far a simplified outline may stray from the pixels' outline. Anything above 0 is taken as one
+    /// pixel at least, below which stair steps stay. 0: outlines follow pixel edges.
+    pub simplify_m: f64,
+}
+
+impl Default for PolygonizeOptions {
+    fn default() -> Self {
+        Self {
+            threshold: 0.5,
+            closing_m: 0.0,
+            opening_m: 0.0,
+            min_area_m2: 5.0,
+            min_hole_m2: 5.0,
+            simplify_m: 0.5,
+        }
+    }
+}
+
+impl PolygonizeOptions {
+    /// Outlines along the pixel edges of every component: nothing smoothed, dropped or filled.
+    pub fn exact(threshold: f64) -> Self {
+        Self { threshold, min_area_m2: 0.0, min_hole_m2: 0.0, simplify_m: 0.0, ..Self::default() }
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first key that is out of range.
+    pub fn validate(&self) -> Result<()> {
+        if !(0.0..=1.0).contains(&self.threshold) {
+            let problem = format!("{} is not a probability; choose 0 to 1", self.threshold);
+            return Err(Error::config("polygonize.threshold", problem));
+        }
+        let lengths_and_areas = [
+            ("closing_m", self.closing_m, MAX_RADIUS_M),
+            ("opening_m", self.opening_m, MAX_RADIUS_M),
+            ("min_area_m2", self.min_area_m2, f64::MAX),
+            ("min_hole_m2", self.min_hole_m2, f64::MAX),
+            ("simplify_m", self.simplify_m, f64::MAX),
+        ];
+        for (key, value, most) in lengths_and_areas {
+            if !(0.0..=most).contains(&value) {
+                let most =
+                    if most < f64::MAX { format!(" and at most {most}") } else { String::new() };
+                let problem = format!("{value} is out of range; choose a number from 0{most}");
+                return Err(Error::config(format!("polygonize.{key}"), problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Closing and opening keep rows of the scene in memory for twice their radius; nobody closes gaps of 200 m.
+const MAX_RADIUS_M: f64 = 100.0;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_in_range() {
+        PolygonizeOptions::default().validate().unwrap();
+        PolygonizeOptions::exact(0.3).validate().unwrap();
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named() {
+        let wrong = [
+            ("threshold", PolygonizeOptions { threshold: 1.5, ..Default::default() }),
+            ("threshold", PolygonizeOptions { threshold: f64::NAN, ..Default::default() }),
+            ("opening_m", PolygonizeOptions { opening_m: -1.0, ..Default::default() }),
+            ("closing_m", PolygonizeOptions { closing_m: 1e9, ..Default::default() }),
+            ("simplify_m", PolygonizeOptions { simplify_m: f64::NAN, ..Default::default() }),
+        ];
+        for (key, options) in wrong {
+            let error = options.validate().unwrap_err().to_string();
+            assert!(error.contains(&format!("polygonize.{key}")), "{error}");
+        }
+    }
+}

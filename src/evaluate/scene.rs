@@ -1,0 +1,415 @@
+//! One scene: pixels strip by strip, then buildings.
+
+use std::path::{Path, PathBuf};
+
+use geo::MultiPolygon;
+use rayon::prelude::*;
+
+use super::buildings::{BuildingCounts, count, matched, pairs_above};
+use super::pixels::{Confusion, is_building};
+use super::region::{Region, points_inside};
+use super::scanline::PixelShape;
+use super::{EvalOptions, SceneInputs, Source};
+use crate::error::{Error, Result};
+use crate::geo::vector::{Footprints, VectorSource, read_footprints};
+use crate::geo::{Band, Crs, GeoTransform, Grid, Scene, SceneOptions, Window};
+use crate::progress::Progress;
+use crate::truth::{IGNORE, Truth, TruthOptions};
+
+/// Pixels of a strip: with what reading scores (f32) and a scene of a few bands takes, some 50 MB a thread.
+const STRIP_PX: usize = 4 << 20;
+/// The value of 8-bit scores that means a probability of one.
+const SCORE_ONE: f32 = 254.0;
+/// The value of 8-bit scores and masks that means "not looked at".
+const NOT_LOOKED_AT: u8 = 255;
+
+/// What was counted in one scene.
+#[derive(Debug)]
+pub(super) struct SceneCounts {
+    pub pixels: Vec<(Source, Confusion)>,
+    pub buildings: Option<BuildingCounts>,
+}
+
+/// The vectors of a scene, all in the CRS of its grid.
+struct Vectors {
+    truth: Footprints,
+    predicted: Option<Footprints>,
+    aoi: Option<Footprints>,
+}
+
+pub(super) fn evaluate(
+    inputs: &SceneInputs,
+    options: &EvalOptions,
+    progress: Progress,
+) -> Result<SceneCounts> {
+    let raster_grid = reference_grid(inputs)?;
+    let vectors = read_vectors(inputs, raster_grid.as_ref().map(|grid| grid.crs.as_ref()))?;
+    let aoi = vectors.aoi.as_ref().map(|aoi| aoi.polygons.as_slice());
+    let region = Region::new(aoi, raster_grid.as_ref());
+    check_overlap(inputs, &vectors.truth, &region)?;
+    let grid = match raster_grid {
+        Some(grid) => grid,
+        None => made_grid(inputs, &vectors, &region, options.grid_gsd_m)?,
+    };
+
+    let pass = Pass::new(inputs, options, &grid, &vectors)?;
+    let rows = (STRIP_PX / grid.width.max(1)).clamp(1, grid.height.max(1));
+    let starts: Vec<usize> = (0..grid.height).step_by(rows).collect();
+    let bar = progress.bar(&inputs.name, starts.len() as u64, "strips");
+    let strips: Vec<Strip> = starts
+        .par_iter()
+        .map_init(
+            || pass.open_files(),
+            |files, &row| {
+                let height = rows.min(grid.height - row);
+                let window = Window { col: 0, row, width: grid.width, height };
+                let strip = match files {
+                    Ok(files) => pass.strip(files, window),
+                    // An error cannot be had twice from one value: trying again makes another.
+                    Err(_) => pass.open_files().and_then(|files| pass.strip(&files, window)),
+                };
+                bar.inc(1);
+                strip
+            },
+        )
+        .collect::<Result<_>>()?;
+    bar.finish();
+
+    let mut pixels: Vec<(Source, Confusion)> =
+        pass.sources().into_iter().map(|source| (source, Confusion::default())).collect();
+    for strip in &strips {
+        for ((_, sum), part) in pixels.iter_mut().zip(&strip.counts) {
+            *sum = sum.plus(*part);
+        }
+    }
+    let buildings = vectors.predicted.as_ref().map(|predicted| {
+        let mut truth = region.judge(&vectors.truth.polygons);
+        let mut found = region.judge(&predicted.polygons);
+        for strip in &strips {
+            strip.truth_on_nodata.iter().for_each(|&index| truth.counts[index] = false);
+            strip.found_on_nodata.iter().for_each(|&index| found.counts[index] = false);
+        }
+        let pairs = pairs_above(&found.shapes, &truth.shapes, options.iou_limit);
+        let matches = matched(pairs, &found.shapes, &truth.shapes);
+        count(&matches, &found.counts, &truth.counts)
+    });
+    Ok(SceneCounts { pixels, buildings })
+}
+
+/// The grid that pixels are counted on: the prediction's, or else the scene's; `None` where there is
+/// neither.
+fn reference_grid(inputs: &SceneInputs) -> Result<Option<Grid>> {
+    if let Some(path) = inputs.mask.as_ref().or(inputs.scores.as_ref()) {
+        return Ok(Some(Band::open(path)?.grid().clone()));
+    }
+    match &inputs.scene {
+        Some(path) => Ok(Some(open_scene(path, &inputs.scene_options)?.grid().clone())),
+        None => Ok(None),
+    }
+}
+
+/// Reads all vectors in `crs`: `None` takes the truth's own, `Some(None)` takes coordinates as they
+/// are, in the pixels of a scene without a georeference.
+#[expect(clippy::option_option, reason = "no scene, a scene without a CRS, a scene with one")]
+fn read_vectors(inputs: &SceneInputs, crs: Option<Option<&Crs>>) -> Result<Vectors> {
+    let truth = read_footprints(&inputs.truth, crs.flatten())?;
+    warn_of(&inputs.truth, &truth);
+    let crs = match crs {
+        None => truth.crs.clone(),
+        Some(crs) => crs.cloned(),
+    };
+    let read = |source: &VectorSource| -> Result<Footprints> {
+        let found = read_footprints(source, crs.as_ref())?;
+        warn_of(source, &found);
+        Ok(found)
+    };
+    let predicted = inputs.predicted.as_ref().map(read).transpose()?;
+    let aoi = inputs.aoi.as_ref().map(read).transpose()?;
+    if let (Some(source), Some(aoi)) = (&inputs.aoi, &aoi)
+        && aoi.polygons.is_empty()
+    {
+        return Err(Error::input(
+            &source.path,
+            "at least one polygon to evaluate inside",
+            "none",
+            "leave the area of interest out to evaluate everywhere",
+        ));
+    }
+    Ok(Vectors { truth, predicted, aoi })
+}
+
+fn warn_of(source: &VectorSource, found: &Footprints) {
+    let path = source.path.display();
+    if found.repaired > 0 {
+        tracing::warn!("{path}: {} invalid geometries were repaired", found.repaired);
+    }
+    if found.dropped > 0 {
+        tracing::warn!("{path}: {} features without an area were left out", found.dropped);
+    }
+    if found.polygons.is_empty() {
+        tracing::warn!("{path}: no polygons");
+    }
+}
+
+fn check_overlap(inputs: &SceneInputs, truth: &Footprints, region: &Region) -> Result<()> {
+    let Some([x0, y0, x1, y1]) = region.bounds() else { return Ok(()) };
+    let inside = |shape: &MultiPolygon<f64>| {
+        let [a0, b0, a1, b1] = super::overlap::Shape::new(shape).bounds();
+        a0 < x1 && a1 > x0 && b0 < y1 && b1 > y0
+    };
+    if truth.polygons.is_empty() || truth.polygons.iter().any(inside) {
+        return Ok(());
+    }
+    Err(Error::input(
+        &inputs.truth.path,
+        format!("true buildings inside x {x0:.6} to {x1:.6}, y {y0:.6} to {y1:.6}"),
+        "none there",
+        "check that truth, prediction and area of interest belong to the same place",
+    ))
+}
+
+/// A north-up grid of `gsd_m` over everything, for vectors that come without a raster.
+fn made_grid(inputs: &SceneInputs, vectors: &Vectors, region: &Region, gsd_m: f64) -> Result<Grid> {
+    let mut bounds = [f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY];
+    if let Some(region) = region.bounds() {
+        bounds = region;
+    } else {
+        let predicted = vectors.predicted.iter().flat_map(|p| &p.polygons);
+        for shape in vectors.truth.polygons.iter().chain(predicted) {
+            let [x0, y0, x1, y1] = super::overlap::Shape::new(shape).bounds();
+            bounds = [bounds[0].min(x0), bounds[1].min(y0), bounds[2].max(x1), bounds[3].max(y1)];
+        }
+    }
+    if bounds[0] >= bounds[2] {
+        // Nothing true and nothing predicted: one empty pixel says so.
+        bounds = [0.0, 0.0, 1e-9, 1e-9];
+    }
+    let crs = vectors.truth.crs.clone();
+    let middle = (f64::midpoint(bounds[0], bounds[2]), f64::midpoint(bounds[1], bounds[3]));
+    let unit_m = crs.as_ref().and_then(|crs| crs.metres_per_unit(middle.0, middle.1));
+    let (step_x, step_y) = unit_m.map_or((gsd_m, gsd_m), |(x, y)| (gsd_m / x, gsd_m / y));
+    let columns = ((bounds[2] - bounds[0]) / step_x).ceil().max(1.0);
+    let rows = ((bounds[3] - bounds[1]) / step_y).ceil().max(1.0);
+    // Counting a whole country at 0.3 m is a mistake, most likely one stray coordinate.
+    let most_px = 1e12;
+    if columns * rows >= most_px || !(columns * rows).is_finite() {
+        return Err(Error::input(
+            &inputs.truth.path,
+            format!("buildings within a place of at most {most_px:.0e} pixels of {gsd_m} m"),
+            format!("{columns:.0} x {rows:.0} pixels"),
+            "look for stray coordinates, pass the scene or an area of interest",
+        ));
+    }
+    Ok(Grid {
+        width: columns as usize,
+        height: rows as usize,
+        transform: GeoTransform([bounds[0], step_x, 0.0, bounds[3], 0.0, -step_y]),
+        crs,
+        gsd_m: Some((gsd_m, gsd_m)),
+    })
+}
+
+fn open_scene(path: &Path, options: &SceneOptions) -> Result<Scene> {
+    // Only validity is asked for: a given range saves the search for one.
+    let value_range = options.value_range.or(Some([0.0, 255.0]));
+    Scene::open_with(path, &SceneOptions { value_range, ..options.clone() })
+}
+
+/// All that the strips of a scene share.
+struct Pass<'a> {
+    inputs: &'a SceneInputs,
+    threshold: f64,
+    grid: &'a Grid,
+    truth: Truth,
+    /// Predicted polygons, where vectors are given.
+    found: Option<Vec<PixelShape>>,
+    truth_points: Vec<(usize, usize, usize)>,
+    found_points: Vec<(usize, usize, usize)>,
+    /// The scene, where it is given and covers the grid.
+    scene: Option<PathBuf>,
+}
+
+/// The files of one thread.
+struct Files {
+    scene: Option<Scene>,
+    scores: Option<Band>,
+    mask: Option<Band>,
+}
+
+/// What one strip adds.
+struct Strip {
+    /// In the order of [`Pass::sources`].
+    counts: Vec<Confusion>,
+    truth_on_nodata: Vec<usize>,
+    found_on_nodata: Vec<usize>,
+}
+
+impl<'a> Pass<'a> {
+    fn new(
+        inputs: &'a SceneInputs,
+        options: &EvalOptions,
+        grid: &'a Grid,
+        vectors: &Vectors,
+    ) -> Result<Self> {
+        let truth_options =
+            TruthOptions { all_touched: options.all_touched, boundary_m: None, contact_m: None };
+        let aoi = vectors.aoi.as_ref().map(|aoi| aoi.polygons.as_slice());
+        let truth = Truth::prepare(&vectors.truth.polygons, aoi, grid, &truth_options)?;
+        let to_pixels = grid.transform.invert().unwrap_or(GeoTransform::PIXEL);
+        let shapes = |found: &Footprints| -> Vec<PixelShape> {
+            found.polygons.iter().map(|shape| PixelShape::new(shape, &to_pixels)).collect()
+        };
+        let points = |found: &Footprints| points_inside(&found.polygons, grid);
+        let scene = match &inputs.scene {
+            Some(path) => {
+                covers(&open_scene(path, &inputs.scene_options)?, grid).then(|| path.clone())
+            }
+            None => None,
+        };
+        Ok(Self {
+            inputs,
+            threshold: options.threshold,
+            grid,
+            truth,
+            found: vectors.predicted.as_ref().map(shapes),
+            truth_points: points(&vectors.truth),
+            found_points: vectors.predicted.as_ref().map(points).unwrap_or_default(),
+            scene,
+        })
+    }
+
+    fn sources(&self) -> Vec<Source> {
+        let mut sources = Vec::new();
+        sources.extend(self.found.as_ref().map(|_| Source::Vectors));
+        sources.extend(self.inputs.scores.as_ref().map(|_| Source::Scores));
+        sources.extend(self.inputs.mask.as_ref().map(|_| Source::Mask));
+        sources
+    }
+
+    fn open_files(&self) -> Result<Files> {
+        let open = |path: &Option<PathBuf>| path.as_ref().map(|p| self.open_band(p)).transpose();
+        let scene = self.scene.as_ref();
+        Ok(Files {
+            scene: scene.map(|p| open_scene(p, &self.inputs.scene_options)).transpose()?,
+            scores: open(&self.inputs.scores)?,
+            mask: open(&self.inputs.mask)?,
+        })
+    }
+
+    fn open_band(&self, path: &Path) -> Result<Band> {
+        let band = Band::open(path)?;
+        if same_place(band.grid(), self.grid)
+            && band.grid().width == self.grid.width
+            && band.grid().height == self.grid.height
+        {
+            return Ok(band);
+        }
+        Err(Error::input(
+            path,
+            format!("a raster on the same grid as the others, {}", describe(self.grid)),
+            describe(band.grid()),
+            "evaluate rasters on different grids one at a time",
+        ))
+    }
+
+    fn strip(&self, files: &Files, window: Window) -> Result<Strip> {
+        let scores =
+            files.scores.as_ref().map(|band| self.read_scores(band, window)).transpose()?;
+        let mask = files.mask.as_ref().map(|band| read_mask(band, window)).transpose()?;
+        let valid = match (&files.scene, scores.as_ref().or(mask.as_ref())) {
+            (Some(scene), _) => scene.read(self.grid, window)?.valid,
+            (None, Some(raster)) => raster.looked_at.clone(),
+            (None, None) => vec![true; window.area()],
+        };
+        let labels = self.truth.rasterize(self.grid, window, &valid)?;
+        let mut counts = Vec::new();
+        if let Some(found) = &self.found {
+            let mut predicted = vec![false; window.area()];
+            for shape in found {
+                shape.spans(window.width, window.row..window.bottom(), |row, columns| {
+                    predicted[(row - window.row) * window.width..][columns].fill(true);
+                });
+            }
+            counts.push(Confusion::of(&predicted, &labels));
+        }
+        for raster in [scores, mask].iter().flatten() {
+            counts.push(Confusion::of(&raster.building, &labels));
+        }
+        let on_nodata = |points: &[(usize, usize, usize)]| -> Vec<usize> {
+            let from = points.partition_point(|point| point.0 < window.row);
+            let inside = points[from..].iter().take_while(|point| point.0 < window.bottom());
+            inside
+                .filter(|(row, col, _)| !valid[(row - window.row) * window.width + col])
+                .map(|point| point.2)
+                .collect()
+        };
+        Ok(Strip {
+            counts,
+            truth_on_nodata: on_nodata(&self.truth_points),
+            found_on_nodata: on_nodata(&self.found_points),
+        })
+    }
+
+    fn read_scores(&self, band: &Band, window: Window) -> Result<Prediction> {
+        let nodata = band.nodata();
+        let values = band.read_f32(window)?;
+        // Bytes hold p x 254, floats p itself.
+        let (one, absent) = if band.is_u8() {
+            (SCORE_ONE, Some(nodata.unwrap_or(f64::from(NOT_LOOKED_AT))))
+        } else {
+            (1.0, nodata)
+        };
+        let least = self.threshold as f32 * one;
+        let looked_at: Vec<bool> = values
+            .iter()
+            .map(|&value| {
+                value.is_finite() && absent.is_none_or(|absent| f64::from(value) != absent)
+            })
+            .collect();
+        let building =
+            values.iter().zip(&looked_at).map(|(&value, &seen)| seen && value >= least).collect();
+        Ok(Prediction { building, looked_at })
+    }
+}
+
+/// A raster prediction: where it found a building, and where it looked for one.
+struct Prediction {
+    building: Vec<bool>,
+    looked_at: Vec<bool>,
+}
+
+fn read_mask(band: &Band, window: Window) -> Result<Prediction> {
+    let labels = band.read_u8(window)?;
+    let nodata = band.nodata().filter(|nodata| *nodata != 0.0);
+    let absent = |label: u8| label == IGNORE || nodata == Some(f64::from(label));
+    Ok(Prediction {
+        building: labels.iter().map(|&label| is_building(label) && !absent(label)).collect(),
+        looked_at: labels.iter().map(|&label| !absent(label)).collect(),
+    })
+}
+
+/// Whether a scene spans the extent of `grid`, so that it can be read on it.
+fn covers(scene: &Scene, grid: &Grid) -> bool {
+    same_place(scene.grid(), grid)
+}
+
+/// Whether two grids span the same extent: corners within half a pixel.
+fn same_place(a: &Grid, b: &Grid) -> bool {
+    let same_crs = match (&a.crs, &b.crs) {
+        (Some(a), Some(b)) => a.same_as(b),
+        (None, None) => true,
+        _ => false,
+    };
+    let Some(to_pixels) = b.transform.invert() else { return false };
+    let own = b.window(Window::whole(b.width, b.height)).corners();
+    same_crs
+        && a.corners().iter().zip(own).all(|(&(x, y), (u, v))| {
+            let (p, q) = (to_pixels.apply(x, y), to_pixels.apply(u, v));
+            (p.0 - q.0).abs() < 0.5 && (p.1 - q.1).abs() < 0.5
+        })
+}
+
+fn describe(grid: &Grid) -> String {
+    let (x, y) = grid.transform.apply(0.0, 0.0);
+    format!("{} x {} pixels from ({x}, {y})", grid.width, grid.height)
+}

@@ -1,0 +1,157 @@
+//! GDAL itself: start-up, opening, and closing without losing a write error.
+
+use std::ffi::CString;
+use std::path::Path;
+use std::sync::Once;
+
+use gdal::{Dataset, DatasetOptions, GdalOpenFlags};
+
+use crate::error::{Error, Result};
+
+static INIT: Once = Once::new();
+
+/// Bytes of decoded blocks that GDAL may keep over all datasets. Its default, 5 % of the machine,
+/// grows with the machine; strips are read once, so more than a few strips' blocks serves nothing.
+const BLOCK_CACHE: &str = "256MB";
+
+/// Registers GDAL's drivers, bounds its cache and sends its messages to the log. Runs once, however
+/// often it is called.
+pub fn init() {
+    INIT.call_once(|| {
+        gdal::DriverManager::register_all();
+        if std::env::var_os("GDAL_CACHEMAX").is_none() {
+            let _ = gdal::config::set_config_option("GDAL_CACHEMAX", BLOCK_CACHE);
+        }
+        gdal::config::set_error_handler(|class, number, message| {
+            tracing::debug!(target: "gdal", "{class:?} {number}: {message}");
+        });
+    });
+}
+
+/// Whether GDAL, not the file system, resolves this path.
+fn is_virtual(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    text.starts_with("/vsi") || text.contains("://") || text.contains(':')
+}
+
+/// Opens a raster or (with `vector`) a vector dataset for reading.
+pub(super) fn open(path: &Path, vector: bool) -> Result<Dataset> {
+    init();
+    let what =
+        if vector { "a vector file that GDAL can read" } else { "a raster that GDAL can read" };
+    if !is_virtual(path) {
+        let meta = std::fs::metadata(path);
+        match meta {
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::input(path, what, "no such file", "check the path"));
+            }
+            Err(source) => return Err(Error::Io { path: path.to_owned(), source }),
+            Ok(_) => {}
+        }
+    }
+    let kind = if vector { GdalOpenFlags::GDAL_OF_VECTOR } else { GdalOpenFlags::GDAL_OF_RASTER };
+    let options = DatasetOptions { open_flags: kind, ..DatasetOptions::default() };
+    Dataset::open_ex(path, options).map_err(|source| {
+        Error::input(
+            path,
+            what,
+            reason(&source),
+            "check that the file is whole and that `geoseg doctor` lists a driver for its format",
+        )
+    })
+}
+
+/// GDAL's own sentence, without the wrapper's.
+pub(super) fn reason(error: &gdal::errors::GdalError) -> String {
+    use gdal::errors::GdalError;
+    match error {
+        GdalError::NullPointer { msg, .. } | GdalError::CplError { msg, .. }
+            if !msg.trim().is_empty() =>
+        {
+            msg.lines().next().unwrap_or_default().trim().to_owned()
+        }
+        GdalError::NullPointer { .. } => "a format that GDAL does not recognise".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Closes a dataset that was written to; what GDAL only logs while flushing (a full disk, say)
+/// becomes an error.
+///
+/// # Errors
+/// GDAL reported a failure while it wrote the rest.
+pub fn close_checked(mut dataset: Dataset, path: &Path) -> Result<()> {
+    // SAFETY: these read and reset this thread's error state only.
+    unsafe { gdal_sys::CPLErrorReset() };
+    let flushed = dataset.flush_cache();
+    let closed = dataset.close();
+    // SAFETY: as above; the message is copied before any other GDAL call.
+    let (class, message) = unsafe {
+        let message = std::ffi::CStr::from_ptr(gdal_sys::CPLGetLastErrorMsg());
+        (gdal_sys::CPLGetLastErrorType(), message.to_string_lossy().into_owned())
+    };
+    flushed.map_err(Error::gdal(path))?;
+    closed.map_err(Error::gdal(path))?;
+    if class >= gdal_sys::CPLErr::CE_Failure {
+        return Err(Error::input(
+            path,
+            "the file to be written whole",
+            message,
+            "look at the free space of the disk",
+        ));
+    }
+    Ok(())
+}
+
+/// Runs one of GDAL's programs into an in-memory VRT that refers to `source`.
+pub(super) fn to_vrt(source: &Dataset, program: VrtProgram<'_>) -> Option<Dataset> {
+    let arguments: Vec<&str> = match program {
+        VrtProgram::WarpWithAlpha => vec!["-of", "VRT", "-dstalpha", "-r", "bilinear"],
+        VrtProgram::AssignNodata(value) => vec!["-of", "VRT", "-a_nodata", value],
+    };
+    let arguments: Vec<CString> =
+        arguments.into_iter().filter_map(|text| CString::new(text).ok()).collect();
+    let mut pointers: Vec<*mut std::ffi::c_char> =
+        arguments.iter().map(|text| text.as_ptr().cast_mut()).collect();
+    pointers.push(std::ptr::null_mut());
+    let mut usage_error = 0;
+    let mut handle = source.c_dataset();
+    // SAFETY: the argument list is null-terminated and outlives the calls, the options are freed
+    // where they were made, and the VRT holds its own reference to the source.
+    unsafe {
+        let vrt = match program {
+            VrtProgram::WarpWithAlpha => {
+                let options =
+                    gdal_sys::GDALWarpAppOptionsNew(pointers.as_mut_ptr(), std::ptr::null_mut());
+                let vrt = gdal_sys::GDALWarp(
+                    c"".as_ptr(),
+                    std::ptr::null_mut(),
+                    1,
+                    &raw mut handle,
+                    options,
+                    &raw mut usage_error,
+                );
+                gdal_sys::GDALWarpAppOptionsFree(options);
+                vrt
+            }
+            VrtProgram::AssignNodata(_) => {
+                let options =
+                    gdal_sys::GDALTranslateOptionsNew(pointers.as_mut_ptr(), std::ptr::null_mut());
+                let vrt =
+                    gdal_sys::GDALTranslate(c"".as_ptr(), handle, options, &raw mut usage_error);
+                gdal_sys::GDALTranslateOptionsFree(options);
+                vrt
+            }
+        };
+        (!vrt.is_null()).then(|| Dataset::from_c_dataset(vrt))
+    }
+}
+
+/// What [`to_vrt`] does to its source.
+#[derive(Clone, Copy)]
+pub(super) enum VrtProgram<'a> {
+    /// Ground control points become a north-up grid; outside them alpha is 0.
+    WarpWithAlpha,
+    /// Another nodata value.
+    AssignNodata(&'a str),
+}

@@ -1,0 +1,65 @@
+//! Metres and square metres on the ground, whatever the CRS.
+
+use geo::{Area, GeodesicArea, MapCoords};
+
+use super::crs::{Crs, Reprojection};
+
+/// Areas of polygons given in one CRS. Belongs to the thread that made it.
+pub struct AreaMeter {
+    to_degrees: Option<Reprojection>,
+    unit_m: (f64, f64),
+}
+
+impl AreaMeter {
+    /// For polygons in `crs` near `(x, y)`; without a CRS, a unit is taken as a metre.
+    pub fn new(crs: Option<&Crs>, x: f64, y: f64) -> Self {
+        let Some(crs) = crs else { return Self { to_degrees: None, unit_m: (1.0, 1.0) } };
+        let unit_m = crs.metres_per_unit(x, y).unwrap_or((1.0, 1.0));
+        let to_degrees = Crs::wgs84().ok().and_then(|wgs| Reprojection::new(crs, &wgs).ok());
+        Self { to_degrees, unit_m }
+    }
+
+    /// Area in m2 on the ellipsoid; planar, with the scale of the point given to
+    /// [`AreaMeter::new`], where there is no way to longitude and latitude.
+    pub fn area_m2(&self, polygon: &geo::Polygon<f64>) -> f64 {
+        let geodesic = self.to_degrees.as_ref().and_then(|way| {
+            let shape = way.multi_polygon(&geo::MultiPolygon(vec![polygon.clone()])).ok()?;
+            let area = shape.geodesic_area_signed().abs();
+            area.is_finite().then_some(area)
+        });
+        geodesic.unwrap_or_else(|| {
+            let (x, y) = self.unit_m;
+            polygon.map_coords(|c| geo::Coord { x: c.x * x, y: c.y * y }).unsigned_area()
+        })
+    }
+}
+
+/// The area of one polygon, m2. For many, keep an [`AreaMeter`].
+pub fn area_m2(polygon: &geo::Polygon<f64>, crs: Option<&Crs>) -> f64 {
+    let (x, y) = polygon.exterior().0.first().map_or((0.0, 0.0), |c| (c.x, c.y));
+    AreaMeter::new(crs, x, y).area_m2(polygon)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use geo::polygon;
+
+    #[test]
+    fn an_area_is_the_same_in_every_crs() {
+        let utm = Crs::from_epsg(32645).unwrap();
+        let square = polygon![
+            (x: 500_000.0, y: 3_000_000.0), (x: 500_100.0, y: 3_000_000.0),
+            (x: 500_100.0, y: 3_000_100.0), (x: 500_000.0, y: 3_000_100.0),
+        ];
+        let expected = 10_000.0 / (0.9996 * 0.9996);
+        assert!((area_m2(&square, Some(&utm)) - expected).abs() < 1.0);
+        for code in [4326, 3857] {
+            let other = Crs::from_epsg(code).unwrap();
+            let way = Reprojection::new(&utm, &other).unwrap();
+            let moved = way.multi_polygon(&geo::MultiPolygon(vec![square.clone()])).unwrap();
+            assert!((area_m2(&moved.0[0], Some(&other)) - expected).abs() < 1.0);
+        }
+    }
+}

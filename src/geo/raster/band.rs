@@ -1,0 +1,98 @@
+//! A one-band raster read as it is: scores, masks.
+
+use std::path::{Path, PathBuf};
+
+use gdal::Dataset;
+use gdal::raster::{GdalDataType, GdalType};
+
+use crate::error::{Error, Result};
+use crate::geo::dataset;
+use crate::geo::grid::{Grid, Window};
+
+/// The first band of a raster, values untouched.
+pub struct Band {
+    dataset: Dataset,
+    path: PathBuf,
+    grid: Grid,
+    dtype: GdalDataType,
+    nodata: Option<f64>,
+}
+
+impl Band {
+    /// Opens the first band.
+    ///
+    /// # Errors
+    /// The file is missing or no raster.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_owned();
+        let dataset = dataset::open(&path, false)?;
+        let (dtype, nodata) = {
+            let band = dataset.rasterband(1).map_err(Error::gdal(&path))?;
+            (band.band_type(), band.no_data_value())
+        };
+        let grid = super::grid_of(&dataset);
+        Ok(Self { dataset, path, grid, dtype, nodata })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its pixel grid.
+    pub fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    /// The value that means "nothing here".
+    pub fn nodata(&self) -> Option<f64> {
+        self.nodata
+    }
+
+    /// Whether values are unsigned bytes.
+    pub fn is_u8(&self) -> bool {
+        self.dtype == GdalDataType::UInt8
+    }
+
+    /// Whether values are floating point.
+    pub fn is_float(&self) -> bool {
+        matches!(self.dtype, GdalDataType::Float32 | GdalDataType::Float64)
+    }
+
+    /// The value type as GDAL names it.
+    pub fn dtype(&self) -> String {
+        self.dtype.name()
+    }
+
+    /// Values of a window, row by row.
+    ///
+    /// # Errors
+    /// The file is damaged there.
+    pub fn read_u8(&self, window: Window) -> Result<Vec<u8>> {
+        self.read_as(window)
+    }
+
+    /// Values of a window, row by row.
+    ///
+    /// # Errors
+    /// The file is damaged there.
+    pub fn read_f32(&self, window: Window) -> Result<Vec<f32>> {
+        self.read_as(window)
+    }
+
+    fn read_as<T: GdalType + Copy>(&self, window: Window) -> Result<Vec<T>> {
+        let band = self.dataset.rasterband(1).map_err(Error::gdal(&self.path))?;
+        let size = (window.width, window.height);
+        let buffer = band
+            .read_as::<T>((window.col as isize, window.row as isize), size, size, None)
+            .map_err(|source| {
+                Error::input(
+                    &self.path,
+                    format!("readable pixels in rows {}..{}", window.row, window.bottom()),
+                    dataset::reason(&source),
+                    "the file is damaged or cut short: make it again",
+                )
+            })?;
+        Ok(buffer.into_shape_and_vec().1)
+    }
+}

@@ -1,0 +1,183 @@
+//! GeoTIFFs out: tiles in one piece, scores row by row, cloud-optimized copies.
+
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+
+use gdal::Dataset;
+use gdal::raster::{Buffer, ColorInterpretation, GdalType, RasterCreationOptions};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::geo::dataset::{close_checked, init};
+use crate::geo::grid::{GeoTransform, Grid};
+
+/// Side of a block in tiled outputs, px. Row-strip writers are fastest in multiples of it.
+pub const BLOCK_PX: usize = 512;
+
+/// How pixels are packed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Lossless, read everywhere.
+    #[default]
+    Deflate,
+    /// Lossless, faster and smaller; needs a GDAL built with it.
+    Zstd,
+    /// Lossy (quality 90), smallest; 1 or 3 bands of 8 bits.
+    Jpeg,
+    /// As they are.
+    None,
+}
+
+impl Compression {
+    fn options(self, bands: usize) -> Vec<&'static str> {
+        match self {
+            Self::Deflate => vec!["COMPRESS=DEFLATE", "PREDICTOR=2"],
+            Self::Zstd => vec!["COMPRESS=ZSTD", "PREDICTOR=2"],
+            Self::Jpeg if bands == 3 => {
+                vec!["COMPRESS=JPEG", "JPEG_QUALITY=90", "PHOTOMETRIC=YCBCR"]
+            }
+            Self::Jpeg => vec!["COMPRESS=JPEG", "JPEG_QUALITY=90"],
+            Self::None => Vec::new(),
+        }
+    }
+}
+
+/// Writes a small 8-bit raster in place (give it a staged path).
+///
+/// `data` is `[band, row, col]` over the whole of `grid`.
+///
+/// # Errors
+/// GDAL cannot write there, or the disk is full.
+pub fn write_geotiff(
+    path: &Path,
+    grid: &Grid,
+    bands: usize,
+    data: &[u8],
+    nodata: Option<f64>,
+    compression: Compression,
+) -> Result<()> {
+    let mut options = compression.options(bands);
+    options.push("INTERLEAVE=PIXEL");
+    let mut dataset = create::<u8>(path, grid, bands, nodata, &options)?;
+    let size = (grid.width, grid.height);
+    if bands == 3 {
+        for (band, colour) in [
+            (1, ColorInterpretation::RedBand),
+            (2, ColorInterpretation::GreenBand),
+            (3, ColorInterpretation::BlueBand),
+        ] {
+            let mut raster = dataset.rasterband(band).map_err(Error::gdal(path))?;
+            raster.set_color_interpretation(colour).map_err(Error::gdal(path))?;
+        }
+    }
+    for (band, values) in data.chunks(grid.width * grid.height).enumerate().take(bands) {
+        let mut buffer = Buffer::new(size, values.to_vec());
+        let mut raster = dataset.rasterband(band + 1).map_err(Error::gdal(path))?;
+        raster.write((0, 0), size, &mut buffer).map_err(Error::gdal(path))?;
+    }
+    dataset.flush_cache().map_err(Error::gdal(path))?;
+    close_checked(dataset, path)
+}
+
+/// A one-band tiled GeoTIFF that grows row by row.
+pub struct RasterWriter<T> {
+    dataset: Dataset,
+    path: PathBuf,
+    width: usize,
+    value: PhantomData<T>,
+}
+
+impl<T: GdalType + Copy> RasterWriter<T> {
+    /// Creates the file (give it a staged path).
+    ///
+    /// # Errors
+    /// GDAL cannot write there.
+    pub fn create(
+        path: &Path,
+        grid: &Grid,
+        nodata: Option<f64>,
+        compression: Compression,
+    ) -> Result<Self> {
+        let mut options = compression.options(1);
+        // Floating point values have no use for the integer predictor.
+        if matches!(T::gdal_ordinal(), gdal_sys::GDALDataType::GDT_Float32) {
+            options.retain(|option| *option != "PREDICTOR=2");
+        }
+        let block = [format!("BLOCKXSIZE={BLOCK_PX}"), format!("BLOCKYSIZE={BLOCK_PX}")];
+        options.extend(["TILED=YES", "BIGTIFF=IF_SAFER", &block[0], &block[1]]);
+        let dataset = create::<T>(path, grid, 1, nodata, &options)?;
+        Ok(Self { dataset, path: path.to_owned(), width: grid.width, value: PhantomData })
+    }
+
+    /// Writes whole rows, the first at `row`; `values` is `[row, col]`.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn write_rows(&mut self, row: usize, values: &[T]) -> Result<()> {
+        let size = (self.width, values.len() / self.width);
+        if size.1 == 0 {
+            return Ok(());
+        }
+        let mut buffer = Buffer::new(size, values.to_vec());
+        let mut band = self.dataset.rasterband(1).map_err(Error::gdal(&self.path))?;
+        band.write((0, row as isize), size, &mut buffer).map_err(Error::gdal(&self.path))
+    }
+
+    /// Writes what is left and closes the file.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn finish(self) -> Result<()> {
+        close_checked(self.dataset, &self.path)
+    }
+}
+
+/// Copies a raster into a cloud-optimized GeoTIFF with overviews.
+///
+/// # Errors
+/// The disk is full, or GDAL lacks its COG driver.
+pub fn to_cog(from: &Path, to: &Path, overview_resampling: &str) -> Result<()> {
+    init();
+    let source = Dataset::open(from).map_err(Error::gdal(from))?;
+    let driver = gdal::DriverManager::get_driver_by_name("COG").map_err(Error::gdal(to))?;
+    let resampling = format!("OVERVIEW_RESAMPLING={overview_resampling}");
+    let options = RasterCreationOptions::from_iter([
+        "COMPRESS=DEFLATE",
+        "PREDICTOR=YES",
+        "BIGTIFF=IF_SAFER",
+        "NUM_THREADS=ALL_CPUS",
+        "BLOCKSIZE=512",
+        resampling.as_str(),
+    ]);
+    let copy = source.create_copy(&driver, to, &options).map_err(Error::gdal(to))?;
+    close_checked(copy, to)
+}
+
+fn create<T: GdalType>(
+    path: &Path,
+    grid: &Grid,
+    bands: usize,
+    nodata: Option<f64>,
+    options: &[&str],
+) -> Result<Dataset> {
+    init();
+    let driver = gdal::DriverManager::get_driver_by_name("GTiff").map_err(Error::gdal(path))?;
+    let options: RasterCreationOptions = options.iter().copied().collect();
+    let mut dataset = driver
+        .create_with_band_type_with_options::<T, _>(path, grid.width, grid.height, bands, &options)
+        .map_err(Error::gdal(path))?;
+    if grid.transform != GeoTransform::PIXEL {
+        dataset.set_geo_transform(&grid.transform.0).map_err(Error::gdal(path))?;
+    }
+    if let Some(crs) = &grid.crs {
+        dataset.set_spatial_ref(&crs.spatial_ref()?).map_err(Error::gdal(path))?;
+    }
+    if nodata.is_some() {
+        for band in 1..=bands {
+            let mut raster = dataset.rasterband(band).map_err(Error::gdal(path))?;
+            raster.set_no_data_value(nodata).map_err(Error::gdal(path))?;
+        }
+    }
+    Ok(dataset)
+}

@@ -1,0 +1,174 @@
+//! The writing side: overlapping scores into one raster.
+//!
+//! A pixel's score is the mean of the windows over it, weighted with a Hann window along both axes.
+//! The weights' sum is the product of a sum along each axis: windows are skipped only where no pixel
+//! is wanted, so every wanted pixel has been seen by all of its windows.
+
+use std::path::Path;
+
+use super::input::Input;
+use super::plan::hann;
+use super::strips::{FinishedRows, Plan};
+use crate::config::infer::ScoresType;
+use crate::error::Result;
+use crate::geo::{Compression, RasterWriter};
+
+/// 8-bit scores: `round(p * 254)`.
+pub const SCORE_SCALE: f32 = 254.0;
+/// 8-bit scores: nothing was scored here.
+pub const SCORE_NODATA: u8 = 255;
+
+/// What the network's side sends, in order.
+pub enum Message {
+    /// Probabilities of windows, `[n, row, col]`.
+    Scores {
+        /// First (column, row) of each window.
+        positions: Vec<(isize, isize)>,
+        /// Probabilities.
+        scores: Vec<f32>,
+    },
+    /// Rows that are complete.
+    Rows(FinishedRows),
+}
+
+enum Writer {
+    Bytes(RasterWriter<u8>),
+    Floats(RasterWriter<f32>),
+}
+
+/// Sums weighted scores and writes rows as they are finished.
+pub struct Blender {
+    writer: Writer,
+    weights: Vec<f32>,
+    col_sums: Vec<f32>,
+    row_sums: Vec<f32>,
+    /// First column and row of the region.
+    origin: (usize, usize),
+    width: usize,
+    window_px: usize,
+    /// The row of `sums`' first line.
+    top: usize,
+    /// Weighted sums `[row, col]` of the rows from `top` on: at most `window_px` x region width.
+    sums: Vec<f32>,
+    scored_pixels: u64,
+}
+
+impl Blender {
+    /// Creates the scores raster.
+    pub fn create(plan: &Plan, input: &Input, scores: ScoresType, out: &Path) -> Result<Self> {
+        let grid = input.output_grid();
+        let compression = Compression::Deflate;
+        let writer = match scores {
+            ScoresType::Uint8 => {
+                let nodata = Some(f64::from(SCORE_NODATA));
+                Writer::Bytes(RasterWriter::create(out, &grid, nodata, compression)?)
+            }
+            ScoresType::Float32 => {
+                Writer::Floats(RasterWriter::create(out, &grid, Some(f64::NAN), compression)?)
+            }
+        };
+        let weights = hann(plan.cols.window_px);
+        Ok(Self {
+            writer,
+            col_sums: plan.cols.weight_sums(&weights),
+            row_sums: plan.rows.weight_sums(&weights),
+            weights,
+            origin: (plan.cols.from, plan.rows.from),
+            width: grid.width,
+            window_px: plan.cols.window_px,
+            top: plan.rows.from,
+            sums: Vec::new(),
+            scored_pixels: 0,
+        })
+    }
+
+    /// Takes the next message; returns the number of rows that it finished, if any.
+    pub fn take(&mut self, message: Message) -> Result<Option<usize>> {
+        match message {
+            Message::Scores { positions, scores } => {
+                let area = self.window_px * self.window_px;
+                for (&position, scores) in positions.iter().zip(scores.chunks_exact(area)) {
+                    self.add(position, scores);
+                }
+                Ok(None)
+            }
+            Message::Rows(rows) => self.write(&rows).map(Some),
+        }
+    }
+
+    fn add(&mut self, (left, top): (isize, isize), scores: &[f32]) {
+        let side = self.window_px;
+        // The part of the window inside the region's columns.
+        let first = (self.origin.0 as isize - left).clamp(0, side as isize) as usize;
+        let end = ((self.origin.0 + self.width) as isize - left).clamp(0, side as isize) as usize;
+        if first >= end {
+            return;
+        }
+        let col = (left + first as isize) as usize - self.origin.0;
+        let last_row = self.origin.1 + self.row_sums.len();
+        for (offset, line) in scores.chunks_exact(side).enumerate() {
+            let row = top + offset as isize;
+            if row < self.top as isize || row >= last_row as isize {
+                continue;
+            }
+            let start = (row as usize - self.top) * self.width;
+            if self.sums.len() < start + self.width {
+                self.sums.resize(start + self.width, 0.0);
+            }
+            let row_weight = self.weights[offset];
+            let sums = &mut self.sums[start + col..start + col + (end - first)];
+            let weights = &self.weights[first..end];
+            for ((sum, score), weight) in sums.iter_mut().zip(&line[first..end]).zip(weights) {
+                *sum += score * weight * row_weight;
+            }
+        }
+    }
+
+    fn write(&mut self, rows: &FinishedRows) -> Result<usize> {
+        let count = rows.wanted.len() / self.width;
+        let size = count * self.width;
+        if self.sums.len() < size {
+            self.sums.resize(size, 0.0);
+        }
+        let first = rows.row - self.origin.1;
+        let row_sums = &self.row_sums[first..first + count];
+        let score = |i: usize, sum: f32| {
+            let weight = row_sums[i / self.width] * self.col_sums[i % self.width];
+            (sum / weight).clamp(0.0, 1.0)
+        };
+        let done = self.sums[..size].iter().zip(&rows.wanted).enumerate();
+        match &mut self.writer {
+            Writer::Bytes(writer) => {
+                let values: Vec<u8> = done
+                    .map(|(i, (&sum, &wanted))| {
+                        if wanted {
+                            (score(i, sum) * SCORE_SCALE).round() as u8
+                        } else {
+                            SCORE_NODATA
+                        }
+                    })
+                    .collect();
+                writer.write_rows(first, &values)?;
+            }
+            Writer::Floats(writer) => {
+                let values: Vec<f32> = done
+                    .map(|(i, (&sum, &wanted))| if wanted { score(i, sum) } else { f32::NAN })
+                    .collect();
+                writer.write_rows(first, &values)?;
+            }
+        }
+        self.scored_pixels += rows.wanted.iter().filter(|wanted| **wanted).count() as u64;
+        self.sums.drain(..size);
+        self.top += count;
+        Ok(count)
+    }
+
+    /// Closes the raster and returns the number of pixels scored.
+    pub fn finish(self) -> Result<u64> {
+        match self.writer {
+            Writer::Bytes(writer) => writer.finish()?,
+            Writer::Floats(writer) => writer.finish()?,
+        }
+        Ok(self.scored_pixels)
+    }
+}

@@ -1,0 +1,264 @@
+//! A scene made ready for a model: opened as the model wants it, resampled, its region chosen.
+
+use std::path::{Path, PathBuf};
+
+use super::plan::Axis;
+use crate::config::infer::{InferConfig, InferenceConfig};
+use crate::error::{Error, Result};
+use crate::geo::vector::{VectorSource, read_footprints};
+use crate::geo::{Crs, Grid, Reprojection, Scene, SceneOptions, Window};
+use crate::model::ModelSpec;
+use crate::truth::{Truth, TruthOptions};
+
+/// Beyond this factor between the scene's and the model's ground sample distance, buildings look
+/// different from those that the model has learnt, resampled or not.
+const GSD_WARNING: f64 = 1.5;
+
+/// Within this factor the scene is taken as it is: training itself varies the scale by more.
+const GSD_SAME: f64 = 1.05;
+
+/// Points per side of a box that is carried into another CRS, where its sides are curves.
+const BOX_STEPS: usize = 16;
+
+/// West, south, east, north in degrees (WGS 84).
+pub type BoundingBox = [f64; 4];
+
+/// Which part of a scene to score; all of it where both are absent.
+#[derive(Clone, Debug, Default)]
+pub struct Region {
+    /// Inside this box.
+    pub bbox: Option<BoundingBox>,
+    /// Inside these polygons.
+    pub aoi: Option<PathBuf>,
+}
+
+/// An opened scene, on the grid that the model wants.
+pub struct Input {
+    scene: Scene,
+    grid: Grid,
+    region: Window,
+    aoi: Option<Truth>,
+    spec: ModelSpec,
+}
+
+impl Input {
+    /// Opens `scene` for a model.
+    ///
+    /// # Errors
+    /// The scene is no raster, its bands or values do not fit the model, or the region misses it.
+    pub fn open(
+        scene: &Path,
+        spec: &ModelSpec,
+        config: &InferConfig,
+        region: &Region,
+    ) -> Result<Self> {
+        let options = SceneOptions {
+            value_range: config.input.value_range.or(Some(spec.value_range)),
+            ..config.input.clone()
+        };
+        let scene = Scene::open_with(scene, &options)?;
+        check_bands(&scene, spec)?;
+        check_values(&scene, spec, config)?;
+        let grid = choose_grid(&scene, spec, config)?;
+        let aoi = region.aoi.as_deref().map(|path| read_aoi(path, &scene)).transpose()?;
+        let window = choose_region(&scene, &grid, region, aoi.as_ref().map(|(_, bounds)| *bounds))?;
+        let aoi = aoi.map(|(aoi, _)| aoi);
+        Ok(Self { scene, grid, region: window, aoi, spec: spec.clone() })
+    }
+
+    /// The scene's file.
+    pub fn scene_path(&self) -> &Path {
+        self.scene.path()
+    }
+
+    /// The scene's name without folder and extension.
+    pub fn scene_name(&self) -> String {
+        self.scene.name()
+    }
+
+    /// The part of the grid that is scored.
+    pub fn region(&self) -> Window {
+        self.region
+    }
+
+    /// The grid of the scores.
+    pub fn output_grid(&self) -> Grid {
+        self.grid.window(self.region)
+    }
+
+    pub(super) fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    pub(super) fn plan(&self, config: &InferenceConfig) -> super::strips::Plan {
+        let (window, overlap) = (config.window_px, config.overlap_px);
+        let region = self.region;
+        super::strips::Plan {
+            cols: Axis::new(self.grid.width, region.col, region.right(), window, overlap),
+            rows: Axis::new(self.grid.height, region.row, region.bottom(), window, overlap),
+        }
+    }
+
+    /// Reads a window of the grid: pixels, and which of them are to be scored.
+    pub(super) fn read(&self, window: Window) -> Result<(crate::geo::Pixels, Vec<bool>)> {
+        let pixels = self.scene.read(&self.grid, window)?;
+        let wanted = match &self.aoi {
+            None => pixels.valid.clone(),
+            Some(aoi) => aoi
+                .rasterize(&self.grid, window, &pixels.valid)?
+                .into_iter()
+                .map(|label| label != crate::truth::IGNORE)
+                .collect(),
+        };
+        Ok((pixels, wanted))
+    }
+}
+
+fn check_bands(scene: &Scene, spec: &ModelSpec) -> Result<()> {
+    if scene.bands() == spec.bands.len() {
+        return Ok(());
+    }
+    Err(Error::input(
+        scene.path(),
+        format!("{} bands for this model ({})", spec.bands.len(), spec.bands.join(", ")),
+        format!("{}", scene.bands()),
+        "choose and order bands with `--set input.bands=[1,2,3]`",
+    ))
+}
+
+fn check_values(scene: &Scene, spec: &ModelSpec, config: &InferConfig) -> Result<()> {
+    let model_is_8_bit = spec.value_range == [0.0, 255.0];
+    if !model_is_8_bit || scene.is_8_bit() || config.input.value_range.is_some() {
+        return Ok(());
+    }
+    let [low, high] = Scene::open_with(
+        scene.path(),
+        &SceneOptions { value_range: None, ..config.input.clone() },
+    )?
+    .value_range();
+    Err(Error::input(
+        scene.path(),
+        "8-bit values, as the model was trained on",
+        scene.dtype(),
+        format!(
+            "say which values are black and white, for example \
+             `--set input.value_range=[{low},{high}]` (the scene's 2nd and 98th percentile)"
+        ),
+    ))
+}
+
+fn choose_grid(scene: &Scene, spec: &ModelSpec, config: &InferConfig) -> Result<Grid> {
+    let target_m = config.inference.gsd_m.unwrap_or(spec.gsd_m);
+    let Some((x, y)) = scene.grid().gsd_m else {
+        tracing::warn!(
+            "{}: no georeference; taken as {target_m} m per pixel, results are in pixels",
+            scene.path().display()
+        );
+        return Ok(scene.grid().clone());
+    };
+    let factor = |gsd_m: f64| (gsd_m / target_m).max(target_m / gsd_m);
+    let worst = factor(x).max(factor(y));
+    if worst > GSD_WARNING {
+        tracing::warn!(
+            "{}: {:.2} m per pixel, the model was trained at {:.2} m; resampled, but expect worse buildings",
+            scene.path().display(),
+            scene.grid().mean_gsd_m().unwrap_or_default(),
+            spec.gsd_m
+        );
+    }
+    if worst <= GSD_SAME { Ok(scene.grid().clone()) } else { scene.grid_at(target_m) }
+}
+
+/// The area of interest, and its bounds in pixels of the scene's own grid.
+fn read_aoi(path: &Path, scene: &Scene) -> Result<(Truth, [f64; 4])> {
+    let native = scene.grid();
+    let aoi = read_footprints(&VectorSource::file(path), native.crs.as_ref())?;
+    let to_pixels = native.transform.invert().unwrap_or(crate::geo::GeoTransform::PIXEL);
+    let mut bounds = Bounds::default();
+    for polygon in aoi.polygons.iter().flatten() {
+        for corner in &polygon.exterior().0 {
+            bounds.add(to_pixels.apply(corner.x, corner.y));
+        }
+    }
+    let options = TruthOptions { all_touched: false, ..TruthOptions::default() };
+    Ok((Truth::prepare(&[], Some(&aoi.polygons), native, &options)?, bounds.0))
+}
+
+/// The smallest window of `grid` that holds everything to score.
+fn choose_region(
+    scene: &Scene,
+    grid: &Grid,
+    region: &Region,
+    aoi_px: Option<[f64; 4]>,
+) -> Result<Window> {
+    let native = scene.grid();
+    let mut area = [0.0, 0.0, native.width as f64, native.height as f64];
+    for wanted in [region.bbox.map(|bbox| bbox_px(scene, bbox)).transpose()?, aoi_px] {
+        let Some(wanted) = wanted else { continue };
+        area = [
+            area[0].max(wanted[0]),
+            area[1].max(wanted[1]),
+            area[2].min(wanted[2]),
+            area[3].min(wanted[3]),
+        ];
+    }
+    let sx = grid.width as f64 / native.width as f64;
+    let sy = grid.height as f64 / native.height as f64;
+    let (col, row) = ((area[0] * sx).floor(), (area[1] * sy).floor());
+    let (right, bottom) = ((area[2] * sx).ceil(), (area[3] * sy).ceil());
+    if !(col < right && row < bottom) {
+        return Err(Error::input(
+            scene.path(),
+            "a scene that the box or area of interest overlaps",
+            "no overlap",
+            "the box is west,south,east,north in degrees; check the polygons' CRS",
+        ));
+    }
+    Ok(Window {
+        col: col as usize,
+        row: row as usize,
+        width: (right as usize).min(grid.width) - col as usize,
+        height: (bottom as usize).min(grid.height) - row as usize,
+    })
+}
+
+/// A box in degrees as bounds in pixels of the scene's own grid.
+fn bbox_px(scene: &Scene, bbox: BoundingBox) -> Result<[f64; 4]> {
+    let native = scene.grid();
+    let (Some(crs), Some(to_pixels)) = (&native.crs, native.transform.invert()) else {
+        return Err(Error::input(
+            scene.path(),
+            "a georeferenced scene, since a box in degrees is given",
+            "no georeference",
+            "leave out the box",
+        ));
+    };
+    let [west, south, east, north] = bbox;
+    let way = Reprojection::new(&Crs::wgs84()?, crs)?;
+    let mut bounds = Bounds::default();
+    for step in 0..=BOX_STEPS {
+        let share = step as f64 / BOX_STEPS as f64;
+        let (lon, lat) = (west + (east - west) * share, south + (north - south) * share);
+        for (x, y) in [(lon, south), (lon, north), (west, lat), (east, lat)] {
+            let (x, y) = way.point(x, y)?;
+            bounds.add(to_pixels.apply(x, y));
+        }
+    }
+    Ok(bounds.0)
+}
+
+/// `[min x, min y, max x, max y]` of the points added so far.
+struct Bounds([f64; 4]);
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self([f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY])
+    }
+}
+
+impl Bounds {
+    fn add(&mut self, (x, y): (f64, f64)) {
+        let b = &mut self.0;
+        *b = [b[0].min(x), b[1].min(y), b[2].max(x), b[3].max(y)];
+    }
+}

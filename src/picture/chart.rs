@@ -1,0 +1,273 @@
+//! Curves on a grid of panels: training metrics, threshold sweeps.
+
+use std::path::Path;
+
+use image::{RgbImage, imageops};
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::FontDesc;
+
+use super::{failed, save, text};
+use crate::error::Result;
+
+/// One set of axes.
+#[derive(Clone, Debug, Default)]
+pub struct Panel {
+    /// What is drawn, in the form `quantity over abscissa` ("pixel IoU over threshold"): the heading of
+    /// the panel, and what follows " over " names the x axis.
+    pub label: String,
+    /// The curves.
+    pub series: Vec<Series>,
+}
+
+/// One curve.
+#[derive(Clone, Debug, Default)]
+pub struct Series {
+    /// Its name in the legend.
+    pub name: String,
+    /// (x, y) in drawing order. A non-finite point interrupts the curve.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// Size of a panel in the PNG, pixels.
+const PANEL_PX: (u32, u32) = (620, 400);
+/// Height of the title, pixels.
+const TITLE_PX: u32 = 46;
+/// plotters' bitmaps are not anti-aliased: they are drawn this much larger and averaged.
+const OVERSAMPLING: u32 = 3;
+
+/// Colour-blind safe (Okabe and Ito 2008), strongest contrast first.
+const COLOURS: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(60, 60, 60),
+];
+const INK: RGBColor = RGBColor(40, 44, 52);
+const FAINT: RGBColor = RGBColor(226, 229, 234);
+
+/// Draws `panels` in rows of at most three, under `title`, into a PNG at `path` (replaced if there).
+/// Panels without a finite point say so.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn curves(path: &Path, title: &str, panels: &[Panel]) -> Result<()> {
+    text::register();
+    let columns = match panels.len() {
+        0 | 1 => 1,
+        2 | 4 => 2,
+        _ => 3,
+    };
+    let rows = panels.len().div_ceil(columns).max(1);
+    let size = (columns as u32 * PANEL_PX.0, rows as u32 * PANEL_PX.1 + TITLE_PX);
+    let (width, height) = (size.0 * OVERSAMPLING, size.1 * OVERSAMPLING);
+    let mut buffer = vec![0; width as usize * height as usize * 3];
+    {
+        let root = BitMapBackend::with_buffer(&mut buffer, (width, height)).into_drawing_area();
+        draw(&root, title, panels, (rows, columns)).map_err(|e| failed(path, &e))?;
+    }
+    let large = RgbImage::from_raw(width, height, buffer)
+        .ok_or_else(|| failed(path, &"the buffer has another size"))?;
+    save(path, &imageops::thumbnail(&large, size.0, size.1))
+}
+
+type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
+
+/// `px` of the finished picture in pixels of the bitmap that is drawn.
+fn px(px: u32) -> u32 {
+    px * OVERSAMPLING
+}
+
+fn font(size_px: u32) -> FontDesc<'static> {
+    (text::FAMILY, px(size_px)).into_font()
+}
+
+fn draw(root: &Area<'_>, title: &str, panels: &[Panel], (rows, columns): (usize, usize)) -> Drawn {
+    root.fill(&WHITE)?;
+    let (head, body) = root.split_vertically(px(TITLE_PX));
+    let at = (px(20) as i32, px(16) as i32);
+    head.draw(&Text::new(title.to_owned(), at, font(21).color(&INK)))?;
+    for (area, panel) in body.split_evenly((rows, columns)).iter().zip(panels) {
+        draw_panel(area, panel)?;
+    }
+    Ok(())
+}
+
+fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
+    let abscissa = panel.label.split_once(" over ").map_or("", |(_, abscissa)| abscissa);
+    let points = || panel.series.iter().flat_map(|s| &s.points).filter(|p| is_finite(**p));
+    let empty = points().next().is_none();
+    let x_range = range(points().map(|p| p.0), 0.0);
+    let y_range = range(points().map(|p| p.1), 0.05);
+    let (x_step, y_step) = (x_range.end - x_range.start, y_range.end - y_range.start);
+
+    let mut chart = ChartBuilder::on(area)
+        .margin(px(10))
+        .margin_right(px(24))
+        .caption(&panel.label, font(17).color(&INK))
+        .x_label_area_size(px(44))
+        .y_label_area_size(px(64))
+        .build_cartesian_2d(x_range, y_range)?;
+    chart
+        .configure_mesh()
+        .x_labels(8)
+        .y_labels(6)
+        .x_desc(abscissa)
+        .set_tick_mark_size(LabelAreaPosition::Left, px(5))
+        .set_tick_mark_size(LabelAreaPosition::Bottom, px(5))
+        .axis_style(INK.stroke_width(OVERSAMPLING))
+        .bold_line_style(FAINT.stroke_width(OVERSAMPLING))
+        .light_line_style(TRANSPARENT)
+        .label_style(font(14).color(&INK))
+        .axis_desc_style(font(15).color(&INK))
+        .x_label_formatter(&|x| number(*x, x_step))
+        .y_label_formatter(&|y| number(*y, y_step))
+        .draw()?;
+    if empty {
+        let (width, height) = chart.plotting_area().dim_in_pixel();
+        let at = (width as i32 / 2, height as i32 / 2);
+        area.draw(&Text::new("no data yet", at, font(14).color(&INK.mix(0.6))))?;
+        return Ok(());
+    }
+    for (series, &colour) in panel.series.iter().zip(COLOURS.iter().cycle()) {
+        let stroke = colour.stroke_width(px(2));
+        let mut key = Some((series.name.clone(), colour));
+        for run in series.points.split(|p| !is_finite(*p)).filter(|run| !run.is_empty()) {
+            // A lone point has no line; and few points are worth seeing each.
+            if run.len() <= FEW_POINTS {
+                let dots = run.iter().map(|&p| Circle::new(p, px(3), colour.filled()));
+                chart.draw_series(dots)?;
+            }
+            let line = chart.draw_series(LineSeries::new(run.iter().copied(), stroke))?;
+            if let Some((name, colour)) = key.take() {
+                line.label(name).legend(move |(x, y)| {
+                    let ends = [(x, y), (x + px(20) as i32, y)];
+                    PathElement::new(ends, colour.stroke_width(px(2)))
+                });
+            }
+        }
+    }
+    if panel.series.iter().any(|s| !s.name.is_empty()) {
+        chart
+            .configure_series_labels()
+            .position(legend_corner(panel))
+            .legend_area_size(px(28))
+            .margin(px(8))
+            .label_font(font(14).color(&INK))
+            .background_style(WHITE.mix(0.85))
+            .border_style(FAINT.stroke_width(OVERSAMPLING))
+            .draw()?;
+    }
+    Ok(())
+}
+
+/// Up to this many points of a curve are marked.
+const FEW_POINTS: usize = 24;
+
+fn is_finite(point: (f64, f64)) -> bool {
+    point.0.is_finite() && point.1.is_finite()
+}
+
+/// From the least to the greatest value, widened by `margin` of the extent at both ends; never empty.
+fn range(values: impl Iterator<Item = f64>, margin: f64) -> std::ops::Range<f64> {
+    let (low, high) =
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+    if low > high {
+        return 0.0..1.0;
+    }
+    let extent = high - low;
+    // A flat curve gets room of a size that its value suggests.
+    let flat = extent <= 1e-12 * low.abs().max(high.abs()).max(1e-9);
+    let pad = if flat { (low.abs() * 0.1).max(0.5) } else { extent * margin };
+    low - pad..high + pad
+}
+
+/// As many decimals as ticks `extent / 6` apart need; powers of ten beyond six digits.
+fn number(value: f64, extent: f64) -> String {
+    let value = if value.abs() < extent * 1e-9 { 0.0 } else { value };
+    if value.abs() >= 1e6 || extent < 1e-5 {
+        return format!("{value:.1e}");
+    }
+    let decimals = (1.0 - (extent / 6.0).log10()).ceil().clamp(0.0, 7.0) as usize;
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
+/// The corner of the panel with the fewest points.
+fn legend_corner(panel: &Panel) -> SeriesLabelPosition {
+    let points: Vec<_> =
+        panel.series.iter().flat_map(|s| &s.points).filter(|p| is_finite(**p)).collect();
+    let x = range(points.iter().map(|p| p.0), 0.0);
+    let y = range(points.iter().map(|p| p.1), 0.0);
+    let mut counts = [0usize; 4];
+    for point in points {
+        let u = (point.0 - x.start) / (x.end - x.start);
+        let v = (point.1 - y.start) / (y.end - y.start);
+        if (0.35..0.65).contains(&u) || (0.4..0.6).contains(&v) {
+            continue;
+        }
+        counts[usize::from(u < 0.5) + 2 * usize::from(v < 0.5)] += 1;
+    }
+    let corners = [
+        SeriesLabelPosition::UpperRight,
+        SeriesLabelPosition::UpperLeft,
+        SeriesLabelPosition::LowerRight,
+        SeriesLabelPosition::LowerLeft,
+    ];
+    let fewest = (0..4).min_by_key(|&corner| counts[corner]).unwrap_or(0);
+    corners[fewest].clone()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn size_of(panels: &[Panel]) -> (u32, u32) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chart.png");
+        curves(&path, "a title", panels).unwrap();
+        image::image_dimensions(path).unwrap()
+    }
+
+    #[test]
+    fn no_panels_and_panels_without_finite_points_still_give_a_picture() {
+        assert_eq!(size_of(&[]), (PANEL_PX.0, PANEL_PX.1 + TITLE_PX));
+        let nan =
+            Series { name: "loss".into(), points: vec![(0.0, f64::NAN), (f64::INFINITY, 1.0)] };
+        let panels =
+            [Panel::default(), Panel { label: "loss over step".into(), series: vec![nan] }];
+        assert_eq!(size_of(&panels), (2 * PANEL_PX.0, PANEL_PX.1 + TITLE_PX));
+    }
+
+    #[test]
+    fn flat_single_huge_and_broken_curves_are_drawn() {
+        let series = |points: &[(f64, f64)]| Series { name: "s".into(), points: points.to_vec() };
+        let panel = Panel {
+            label: "IoU over step".into(),
+            series: vec![
+                series(&[(3.0, 0.5)]),
+                series(&[(0.0, 0.5), (1.0, f64::NAN), (2.0, 0.5)]),
+                series(&[(0.0, 1e300), (1.0, -1e300)]),
+                series(&[]),
+            ],
+        };
+        assert_eq!(size_of(&[panel]).0, PANEL_PX.0);
+    }
+
+    #[test]
+    fn tick_labels_are_short() {
+        assert_eq!(number(0.35, 0.9), "0.35");
+        assert_eq!(number(600.0, 600.0), "600");
+        assert_eq!(number(0.3 - 0.1 - 0.2, 1.0), "0");
+        assert_eq!(number(2.5e9, 1e9), "2.5e9");
+    }
+}

@@ -1,0 +1,207 @@
+//! Checkpoints: all that a training needs to go on as if it had never stopped.
+//!
+//! ```text
+//! <out>/checkpoints/last/model.safetensors       weights, running statistics, spec
+//! <out>/checkpoints/last/optimizer.safetensors   AdamW's moments by parameter name
+//! <out>/checkpoints/last/average.safetensors     moving average of the weights, where one is kept
+//! <out>/checkpoints/last/state.json              step, best validation, configuration
+//! <out>/checkpoints/best/model.safetensors       the model that validated best
+//! ```
+//!
+//! Nothing random needs saving: batches, augmentation and dropout are functions of the seed and the step.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::backend::AutodiffBackend;
+use serde::{Deserialize, Serialize};
+
+use super::optimizer::AdamW;
+use crate::config::train::TrainConfig;
+use crate::error::{Error, Result};
+use crate::kernels::Kernels;
+use crate::model::weights::{self, Provenance, encode, read_tensors};
+use crate::model::{ModelSpec, Network, named_ids};
+
+/// What of a training is neither weights nor moments. `state.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// Optimizer steps done.
+    pub step: usize,
+    /// The step at which the last validation took place.
+    pub validated_step: usize,
+    /// The best validation so far.
+    pub best: Option<Best>,
+    /// Validations since the best one.
+    pub stale_validations: usize,
+    /// Seconds spent so far.
+    pub seconds: f64,
+    /// The configuration.
+    pub config: TrainConfig,
+}
+
+/// The best validation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Steps done then.
+    pub step: usize,
+    /// Its pixel IoU.
+    pub iou: f64,
+}
+
+/// A training in memory.
+#[derive(Debug)]
+pub struct Learner<B: AutodiffBackend + Kernels>
+where
+    B::InnerBackend: Kernels,
+{
+    /// The network that learns.
+    pub network: Network<B>,
+    /// AdamW.
+    pub optimizer: AdamW<B::InnerBackend>,
+    /// The moving average of the weights, where one is kept.
+    pub average: Option<Network<B::InnerBackend>>,
+    /// The rest.
+    pub state: State,
+}
+
+impl<B: AutodiffBackend + Kernels> Learner<B>
+where
+    B::InnerBackend: Kernels,
+{
+    /// A training at its beginning.
+    ///
+    /// # Errors
+    /// The spec is not valid.
+    pub fn new(config: &TrainConfig, spec: &ModelSpec, device: &B::Device) -> Result<Self> {
+        let network = Network::seeded(spec, config.run.seed, device)?;
+        let average = if config.optimizer.ema_decay > 0.0 {
+            Some(Network::seeded(spec, config.run.seed, device)?)
+        } else {
+            None
+        };
+        let optimizer = AdamW::new(&config.optimizer);
+        let state = State { config: config.clone(), ..State::default() };
+        Ok(Self { network, optimizer, average, state })
+    }
+
+    /// Writes the checkpoint folder `to` in one piece, replacing an older one.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn save(&self, to: &Path, spec: &ModelSpec) -> Result<()> {
+        let parent = to.parent().unwrap_or(Path::new("."));
+        let staging = tempfile::Builder::new()
+            .prefix(".geoseg-")
+            .tempdir_in(parent)
+            .map_err(Error::io(parent))?;
+        let write = |name: &str, bytes: &[u8]| {
+            let path = staging.path().join(name);
+            std::fs::write(&path, bytes).map_err(Error::io(path))
+        };
+        let nothing = Provenance::new();
+        weights::save(&staging.path().join(MODEL), spec, &self.network, &nothing)?;
+        let moments = self.optimizer.tensors(&named_ids(&self.network));
+        write(OPTIMIZER, &encode(&nothing, &moments))?;
+        if let Some(average) = &self.average {
+            weights::save(&staging.path().join(AVERAGE), spec, average, &nothing)?;
+        }
+        let state = serde_json::to_vec_pretty(&self.state)
+            .map_err(std::io::Error::from)
+            .map_err(Error::io(to))?;
+        write(STATE, &state)?;
+        replace_folder(staging, to)
+    }
+
+    /// Reads the checkpoint folder `from`, made with the same `spec`.
+    ///
+    /// # Errors
+    /// It is not there, not whole, or of another model.
+    pub fn load(
+        from: &Path,
+        config: &TrainConfig,
+        spec: &ModelSpec,
+        device: &B::Device,
+    ) -> Result<Self> {
+        let from = &whole_folder(from)?;
+        let path = from.join(STATE);
+        let text = std::fs::read(&path).map_err(Error::io(&path))?;
+        let mut state: State = serde_json::from_slice(&text).map_err(|error| {
+            Error::input(&path, "a checkpoint's state", error.to_string(), START_AFRESH)
+        })?;
+        let (saved_spec, network) = weights::load::<B>(&from.join(MODEL), device)?;
+        if saved_spec != *spec {
+            return Err(Error::input(
+                from,
+                "a checkpoint of the configured model on these tiles",
+                differences(spec, &saved_spec),
+                "restore the configuration and the tiles, or start in another folder",
+            ));
+        }
+        if state.config != *config {
+            tracing::warn!(
+                "{}: the configuration has changed since; training goes on with the new one",
+                from.display()
+            );
+        }
+        let names = named_ids(&network);
+        let moments = read_tensors(&from.join(OPTIMIZER))?;
+        let optimizer = AdamW::load(&config.optimizer, state.step, &names, &moments, device);
+        let average_path = from.join(AVERAGE);
+        let average = match (config.optimizer.ema_decay > 0.0, average_path.exists()) {
+            (false, _) => None,
+            (true, true) => Some(weights::load(&average_path, device)?.1),
+            (true, false) => Some(weights::load(&from.join(MODEL), device)?.1),
+        };
+        state.config = config.clone();
+        Ok(Self { network, optimizer, average, state })
+    }
+}
+
+const MODEL: &str = "model.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const AVERAGE: &str = "average.safetensors";
+const STATE: &str = "state.json";
+const START_AFRESH: &str = "start the training again, in another folder or with --overwrite";
+
+/// Puts the finished folder `staging` at `to`. A crash between the two moves leaves the older one at
+/// [`previous`], where [`whole_folder`] finds it.
+fn replace_folder(staging: tempfile::TempDir, to: &Path) -> Result<()> {
+    let previous = previous(to);
+    if to.exists() {
+        if previous.exists() {
+            std::fs::remove_dir_all(&previous).map_err(Error::io(&previous))?;
+        }
+        std::fs::rename(to, &previous).map_err(Error::io(to))?;
+    }
+    std::fs::rename(staging.keep(), to).map_err(Error::io(to))?;
+    if previous.exists() {
+        std::fs::remove_dir_all(&previous).map_err(Error::io(&previous))?;
+    }
+    Ok(())
+}
+
+fn previous(folder: &Path) -> PathBuf {
+    folder.with_extension("previous")
+}
+
+/// `folder`, or the one before it if a crash came in between.
+fn whole_folder(folder: &Path) -> Result<PathBuf> {
+    [folder.to_owned(), previous(folder)]
+        .into_iter()
+        .find(|candidate| candidate.join(STATE).is_file())
+        .ok_or_else(|| {
+            Error::input(folder, "a checkpoint to resume from", "none", "start without --resume")
+        })
+}
+
+/// The keys in which two specs differ, with both values.
+fn differences(wanted: &ModelSpec, saved: &ModelSpec) -> String {
+    let json = |spec| serde_json::to_value(spec).unwrap_or_default();
+    let (wanted, saved) = (json(wanted), json(saved));
+    let keys = wanted.as_object().into_iter().flatten();
+    let different = keys.filter(|(key, value)| saved[key.as_str()] != **value);
+    let list: Vec<String> =
+        different.map(|(key, value)| format!("{key} {} for {value}", saved[key])).collect();
+    list.join(", ")
+}

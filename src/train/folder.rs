@@ -1,0 +1,164 @@
+//! The folder of a training: where everything lies, and what may be overwritten.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::output::check_writable;
+
+/// The folder of one training.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    root: PathBuf,
+}
+
+/// What a training writes into its folder, and nothing else.
+const ENTRIES: [&str; 6] = [
+    "model.safetensors",
+    "train.toml",
+    "metrics.jsonl",
+    "curves.png",
+    "tensorboard",
+    "checkpoints",
+];
+
+impl Folder {
+    /// Makes the folder (`resume` = false) or takes it up again.
+    ///
+    /// # Errors
+    /// Its parent is missing; it holds a run and `resume` is false; it holds none and `resume` is true.
+    pub fn open(root: &Path, resume: bool) -> Result<Self> {
+        check_writable(root, true)?;
+        let folder = Self { root: root.to_owned() };
+        // A run that failed before its first checkpoint left nothing worth asking about.
+        let saved = folder.last().exists() || folder.last().with_extension("previous").exists();
+        let begun = saved || folder.model().exists();
+        if begun && !resume {
+            return Err(Error::input(
+                root,
+                "a folder without a training",
+                "one",
+                "pass --resume to go on with it, --overwrite to replace it, or choose another",
+            ));
+        }
+        let checkpoints = folder.root.join("checkpoints");
+        if resume && !saved {
+            return Err(Error::input(
+                root,
+                "a training to resume",
+                "no checkpoint",
+                "start it without --resume",
+            ));
+        }
+        std::fs::create_dir_all(&checkpoints).map_err(Error::io(&checkpoints))?;
+        Ok(folder)
+    }
+
+    /// The model that is kept at the end.
+    pub fn model(&self) -> PathBuf {
+        self.root.join("model.safetensors")
+    }
+
+    /// The effective configuration.
+    pub fn config(&self) -> PathBuf {
+        self.root.join("train.toml")
+    }
+
+    /// The checkpoint to resume from.
+    pub fn last(&self) -> PathBuf {
+        self.root.join("checkpoints").join("last")
+    }
+
+    /// The model that validated best; its folder is made if it is missing.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn best_model(&self) -> Result<PathBuf> {
+        let best = self.root.join("checkpoints").join("best");
+        std::fs::create_dir_all(&best).map_err(Error::io(&best))?;
+        Ok(best.join("model.safetensors"))
+    }
+
+    /// Keeps a copy of the last checkpoint, made after `step` steps, and the `count - 1` before it.
+    ///
+    /// # Errors
+    /// It cannot be copied, or an older one cannot be removed.
+    pub fn keep(&self, step: usize, count: usize) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        let checkpoints = self.root.join("checkpoints");
+        let copy = checkpoints.join(format!("step-{step:07}"));
+        std::fs::create_dir_all(&copy).map_err(Error::io(&copy))?;
+        for file in list(&self.last())? {
+            if let Some(name) = file.file_name() {
+                std::fs::copy(&file, copy.join(name)).map_err(Error::io(&file))?;
+            }
+        }
+        let mut kept = list(&checkpoints)?;
+        kept.retain(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("step-"))
+        });
+        kept.sort();
+        for old in kept.iter().rev().skip(count) {
+            std::fs::remove_dir_all(old).map_err(Error::io(old))?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes what an earlier training wrote into `root`, for `--overwrite`; other files stay.
+///
+/// # Errors
+/// Something cannot be removed.
+pub fn remove_run(root: &Path) -> Result<()> {
+    for path in ENTRIES.map(|name| root.join(name)) {
+        if path.is_dir() {
+            std::fs::remove_dir_all(&path).map_err(Error::io(&path))?;
+        } else if path.exists() {
+            std::fs::remove_file(&path).map_err(Error::io(&path))?;
+        }
+    }
+    Ok(())
+}
+
+fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).map_err(Error::io(folder))?;
+    entries.map(|entry| entry.map(|entry| entry.path()).map_err(Error::io(folder))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_folder_with_a_run_is_refused_unless_it_is_resumed_or_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = parent.path().join("run");
+        assert!(Folder::open(&root, true).is_err());
+        let folder = Folder::open(&root, false).unwrap();
+        std::fs::create_dir(folder.last()).unwrap();
+        assert!(Folder::open(&root, false).unwrap_err().to_string().contains("--resume"));
+        Folder::open(&root, true).unwrap();
+        std::fs::write(root.join("notes.txt"), "mine").unwrap();
+        remove_run(&root).unwrap();
+        Folder::open(&root, false).unwrap();
+        assert!(root.join("notes.txt").exists());
+        assert!(Folder::open(&parent.path().join("no/such"), false).is_err());
+    }
+
+    #[test]
+    fn only_the_newest_copies_are_kept() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&parent.path().join("run"), false).unwrap();
+        std::fs::create_dir(folder.last()).unwrap();
+        for step in [5, 10, 15] {
+            std::fs::write(folder.last().join("state.json"), step.to_string()).unwrap();
+            folder.keep(step, 2).unwrap();
+        }
+        let checkpoints = folder.root.join("checkpoints");
+        assert!(!checkpoints.join("step-0000005").exists());
+        let newest = checkpoints.join("step-0000015/state.json");
+        assert_eq!(std::fs::read_to_string(newest).unwrap(), "15");
+    }
+}

@@ -1,0 +1,256 @@
+//! From a raster file to a file of buildings, and against GDAL's own polygonizer.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::path::{Path, PathBuf};
+
+use geo::{Area, Validation};
+use geoseg::geo::raster::{Compression, write_geotiff};
+use geoseg::geo::vector::{VectorSource, read_footprints};
+use geoseg::geo::{Crs, GeoTransform, Grid};
+use geoseg::polygonize::{FULL, NODATA, Outline, PolygonizeOptions, polygons_of, run};
+use geoseg::progress::Progress;
+
+fn utm_grid(width: usize, height: usize) -> Grid {
+    Grid {
+        width,
+        height,
+        transform: GeoTransform([330_000.0, 0.3, 0.0, 3_060_000.0, 0.0, -0.3]),
+        crs: Some(Crs::from_epsg(32645).unwrap()),
+        gsd_m: Some((0.3, 0.3)),
+    }
+}
+
+/// A courtyard house, a plain one, and a wedge of no data.
+fn village(width: usize, height: usize) -> Vec<u8> {
+    let at = |i: usize| {
+        let (x, y) = ((i % width) as i64, (i / width) as i64);
+        match () {
+            () if x + y < 30 => NODATA,
+            () if (40..80).contains(&x) && (20..60).contains(&y) => {
+                if (50..70).contains(&x) && (30..50).contains(&y) { 10 } else { 230 }
+            }
+            () if (x - 130).abs() + (y - 60).abs() < 25 => 180,
+            () => 20,
+        }
+    };
+    (0..width * height).map(at).collect()
+}
+
+fn write_village(folder: &Path, nodata: Option<f64>) -> PathBuf {
+    let path = folder.join("scores.tif");
+    let scores = village(200, 120);
+    write_geotiff(&path, &utm_grid(200, 120), 1, &scores, nodata, Compression::Deflate).unwrap();
+    path
+}
+
+#[test]
+fn geojson_follows_rfc_7946() {
+    let folder = tempfile::tempdir().unwrap();
+    let scores = write_village(folder.path(), Some(255.0));
+    let out = folder.path().join("buildings.geojson");
+    let report =
+        run(&scores, &PolygonizeOptions::default(), &out, false, "village", Progress::Hidden)
+            .unwrap();
+    assert_eq!((report.buildings, report.size_px), (2, (200, 120)));
+    let text = std::fs::read_to_string(&out).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(json.get("crs").is_none(), "RFC 7946 knows WGS 84 only");
+    let features = json["features"].as_array().unwrap();
+    assert_eq!(features.len(), 2);
+    let mut total = 0.0;
+    for (i, feature) in features.iter().enumerate() {
+        let properties = &feature["properties"];
+        assert_eq!(properties["id"].as_u64(), Some(i as u64 + 1));
+        assert_eq!(properties["scene"], "village");
+        let expected = [230.0 / 254.0, 180.0 / 254.0][i];
+        assert!((properties["confidence"].as_f64().unwrap() - expected).abs() < 1e-3);
+        total += properties["area_m2"].as_f64().unwrap();
+        let rings = feature["geometry"]["coordinates"].as_array().unwrap();
+        assert_eq!(rings.len(), [2, 1][i]);
+        for (k, ring) in rings.iter().enumerate() {
+            let points: Vec<[f64; 2]> = serde_json::from_value(ring.clone()).unwrap();
+            assert_eq!(points.first(), points.last());
+            let area: f64 = points.windows(2).map(|p| p[0][0] * p[1][1] - p[1][0] * p[0][1]).sum();
+            assert_eq!(area > 0.0, k == 0, "outer rings counter-clockwise, holes clockwise");
+            for [x, y] in points {
+                assert!((85.0..86.0).contains(&x) && (27.0..28.0).contains(&y), "degrees");
+            }
+        }
+    }
+    for number in text.split(|c: char| !c.is_ascii_digit() && c != '.') {
+        let decimals = number.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        let is_coordinate = number.starts_with("85.") || number.starts_with("27.");
+        assert!(!is_coordinate || decimals <= 7, "{number}");
+    }
+    let pixels = 1600.0 - 400.0 + 1201.0;
+    assert!((total / (pixels * 0.09) - 1.0).abs() < 0.03, "{total} m2");
+    assert!((report.area_m2_total - total).abs() < 0.1);
+    let read = read_footprints(&VectorSource::file(&out), None).unwrap();
+    assert!(read.polygons.iter().all(geo::Validation::is_valid));
+}
+
+#[test]
+fn every_format_holds_the_same_buildings() {
+    let folder = tempfile::tempdir().unwrap();
+    let scores = write_village(folder.path(), Some(255.0));
+    for name in ["b.gpkg", "b.fgb", "b.geojsonl", "b.shp", "b.geojson"] {
+        let out = folder.path().join(name);
+        run(&scores, &PolygonizeOptions::default(), &out, false, "v", Progress::Hidden).unwrap();
+        let crs = Crs::from_epsg(32645).unwrap();
+        let read = read_footprints(&VectorSource::file(&out), Some(&crs)).unwrap();
+        assert_eq!(read.polygons.len(), 2, "{name}");
+        let area: f64 = read.polygons.iter().map(Area::unsigned_area).sum();
+        assert!((area / (2401.0 * 0.09) - 1.0).abs() < 0.03, "{name}: {area} m2");
+    }
+    let left: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with('.'))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn bytes_without_255_as_no_data_are_a_mask_and_floats_are_probabilities() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("b.fgb");
+    let grid = utm_grid(50, 50);
+    let is_house = |i: usize| (10..30).contains(&(i % 50)) && (10..30).contains(&(i / 50));
+    let mask: Vec<u8> = (0..2500).map(|i| u8::from(is_house(i))).collect();
+    let path = folder.path().join("mask.tif");
+    write_geotiff(&path, &grid, 1, &mask, None, Compression::Deflate).unwrap();
+    let options = PolygonizeOptions { threshold: 0.9, ..Default::default() };
+    let report = run(&path, &options, &out, false, "m", Progress::Hidden).unwrap();
+    assert_eq!(report.buildings, 1);
+
+    let path = folder.path().join("float.tif");
+    let driver = gdal::DriverManager::get_driver_by_name("GTiff").unwrap();
+    let mut dataset = driver.create_with_band_type::<f32, _>(&path, 50, 50, 1).unwrap();
+    dataset.set_geo_transform(&grid.transform.0).unwrap();
+    let value = |i: usize| match i {
+        0..100 => f32::NAN,
+        i if is_house(i) => 0.8,
+        _ => 0.1,
+    };
+    let values: Vec<f32> = (0..2500).map(value).collect();
+    let mut buffer = gdal::raster::Buffer::new((50, 50), values);
+    dataset.rasterband(1).unwrap().write((0, 0), (50, 50), &mut buffer).unwrap();
+    dataset.close().unwrap();
+    let error = run(&path, &options, &out, false, "f", Progress::Hidden).unwrap_err();
+    assert!(error.to_string().contains("--overwrite"), "{error}");
+    assert_eq!(run(&path, &options, &out, true, "f", Progress::Hidden).unwrap().buildings, 0);
+    let options = PolygonizeOptions { threshold: 0.75, ..options };
+    assert_eq!(run(&path, &options, &out, true, "f", Progress::Hidden).unwrap().buildings, 1);
+}
+
+#[test]
+fn bad_input_is_one_clear_error_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let scores = write_village(folder.path(), Some(255.0));
+    let default = PolygonizeOptions::default();
+    let tell = |scores: &Path, options: &PolygonizeOptions, out: &Path| {
+        run(scores, options, out, false, "x", Progress::Hidden).unwrap_err().to_string()
+    };
+    let out = folder.path().join("b.gpkg");
+    assert!(tell(&folder.path().join("missing.tif"), &default, &out).contains("missing.tif"));
+    assert!(tell(&scores, &default, &folder.path().join("b.dwg")).contains(".dwg"));
+    assert!(tell(&scores, &default, &folder.path().join("no/b.gpkg")).contains("folder"));
+    let options = PolygonizeOptions { threshold: 7.0, ..default.clone() };
+    assert!(tell(&scores, &options, &out).contains("polygonize.threshold"));
+    let cut = folder.path().join("cut.tif");
+    let bytes = std::fs::read(&scores).unwrap();
+    std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(tell(&cut, &default, &out).contains("cut.tif"));
+    assert!(!out.exists());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+/// (area in pixels, rings) of the polygons that GDAL makes of a mask, sorted.
+fn by_gdal(mask: &[u8], width: usize, height: usize) -> Vec<(i64, usize)> {
+    let memory = gdal::DriverManager::get_driver_by_name("MEM").unwrap();
+    let dataset = memory.create_with_band_type::<u8, _>("", width, height, 1).unwrap();
+    let mut band = dataset.rasterband(1).unwrap();
+    let mut buffer = gdal::raster::Buffer::new((width, height), mask.to_vec());
+    band.write((0, 0), (width, height), &mut buffer).unwrap();
+    let driver = gdal::DriverManager::get_driver_by_name("Memory").unwrap();
+    let mut vectors = driver.create_vector_only("").unwrap();
+    let mut layer = vectors.create_layer(gdal::vector::LayerOptions::default()).unwrap();
+    // SAFETY: both handles outlive the call; the band serves as its own mask; no options, no progress.
+    let code = unsafe {
+        use gdal::vector::LayerAccess;
+        let band = band.c_rasterband();
+        gdal_sys::GDALPolygonize(
+            band,
+            band,
+            layer.c_layer(),
+            -1,
+            std::ptr::null_mut(),
+            None,
+            std::ptr::null_mut(),
+        )
+    };
+    assert_eq!(code, gdal_sys::CPLErr::CE_None);
+    use gdal::vector::LayerAccess;
+    let mut found: Vec<(i64, usize)> = layer
+        .features()
+        .map(|feature| {
+            let geometry = feature.geometry().unwrap();
+            (geometry.area().round() as i64, geometry.geometry_count())
+        })
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+fn by_us(mask: &[u8], width: usize, height: usize) -> Vec<(i64, usize)> {
+    let grid =
+        Grid { transform: GeoTransform::PIXEL, crs: None, gsd_m: None, ..utm_grid(width, height) };
+    let outlines: Vec<Outline> =
+        polygons_of(mask, width, height, &grid, &PolygonizeOptions::exact(0.5));
+    let mut found: Vec<(i64, usize)> = outlines
+        .iter()
+        .map(|o| (o.polygon.unsigned_area().round() as i64, 1 + o.polygon.interiors().len()))
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+#[test]
+fn gdal_finds_the_same_polygons_in_noise_of_any_density() {
+    geoseg::geo::init();
+    let mut state = 7_u64;
+    for (k, &density) in [2_u64, 20, 41, 50, 59, 80, 98].iter().enumerate() {
+        let (width, height) = (150 + 7 * k, 120 - k);
+        let mask: Vec<u8> = (0..width * height)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                if (state >> 33) % 100 < density { FULL } else { 0 }
+            })
+            .collect();
+        let (ours, theirs) = (by_us(&mask, width, height), by_gdal(&mask, width, height));
+        assert_eq!(ours, theirs, "density {density} %");
+    }
+}
+
+#[test]
+fn gdal_finds_the_same_polygons_in_a_real_mask() {
+    let shared = std::env::var_os("GEOSEG_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+    let path = shared.join("data/robust/misc/spacenet2_vegas_mask.tif");
+    if !path.exists() {
+        eprintln!("skipped: no {}", path.display());
+        return;
+    }
+    let band = geoseg::geo::Band::open(&path).unwrap();
+    let (width, height) = (band.grid().width, band.grid().height);
+    let values = band.read_u8(geoseg::geo::Window::whole(width, height)).unwrap();
+    let mask: Vec<u8> = values.iter().map(|&v| if v == 0 { 0 } else { FULL }).collect();
+    let (ours, theirs) = (by_us(&mask, width, height), by_gdal(&mask, width, height));
+    assert!(!ours.is_empty());
+    assert_eq!(ours, theirs);
+    let outlines = polygons_of(&mask, width, height, band.grid(), &PolygonizeOptions::default());
+    assert!(outlines.iter().all(|outline| outline.polygon.is_valid()));
+}

@@ -1,0 +1,264 @@
+//! Whole trainings of a small network on made-up tiles.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use burn::backend::{Autodiff, Flex};
+use geoseg::config::train::TrainConfig;
+use geoseg::error::Error;
+use geoseg::interrupt::Interrupt;
+use geoseg::model::{named_tensors, weights};
+use geoseg::progress::Progress;
+use geoseg::tiles::{Split, TileRecord, TileSet, TileSetInfo};
+use geoseg::train::batches::Batches;
+use geoseg::train::log::{Entry, read};
+use geoseg::train::plan::normalisation;
+use geoseg::train::prefetch::Prefetch;
+use geoseg::train::{self, Report};
+
+type Diff = Autodiff<Flex>;
+
+const TILE_PX: usize = 64;
+
+/// A bright rectangle (a building) on dark ground, at a place that depends on `number`.
+fn write_tile(root: &Path, record: &TileRecord, number: usize) {
+    let (mut image, mut mask) = (vec![40u8; 3 * TILE_PX * TILE_PX], vec![0u8; TILE_PX * TILE_PX]);
+    for row in 0..TILE_PX {
+        for col in 0..TILE_PX {
+            let i = row * TILE_PX + col;
+            for band in 0..3 {
+                image[band * TILE_PX * TILE_PX + i] += ((row * 7 + col * 13 + band) % 23) as u8;
+            }
+            let (top, left) = (4 + 7 * number % 24, 6 + 11 * number % 30);
+            if (top..top + 24).contains(&row) && (left..left + 20).contains(&col) {
+                mask[i] = 1;
+                (0..3).for_each(|band| image[band * TILE_PX * TILE_PX + i] += 120);
+            }
+            if row < 5 && number % 3 == 0 {
+                mask[i] = 255;
+                (0..3).for_each(|band| image[band * TILE_PX * TILE_PX + i] = 0);
+            }
+        }
+    }
+    let path = root.join(&record.image);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let driver = gdal::DriverManager::get_driver_by_name("GTiff").unwrap();
+    let mut dataset = driver.create_with_band_type::<u8, _>(path, TILE_PX, TILE_PX, 3).unwrap();
+    for band in 0..3 {
+        let plane = &image[band * TILE_PX * TILE_PX..(band + 1) * TILE_PX * TILE_PX];
+        let mut buffer = gdal::raster::Buffer::new((TILE_PX, TILE_PX), plane.to_vec());
+        let mut raster = dataset.rasterband(band + 1).unwrap();
+        raster.write((0, 0), (TILE_PX, TILE_PX), &mut buffer).unwrap();
+    }
+    dataset.flush_cache().unwrap();
+    let mask = image::GrayImage::from_raw(TILE_PX as u32, TILE_PX as u32, mask).unwrap();
+    mask.save(root.join(&record.mask)).unwrap();
+}
+
+/// Tiles of two scenes for training, and `val` for validation.
+fn tile_set(root: &Path, val: usize) -> TileSet {
+    let splits = [(Split::Train, "a", 5), (Split::Train, "b", 3), (Split::Val, "c", val)];
+    let mut tiles = Vec::new();
+    for (split, scene, count) in splits {
+        for row in 0..count {
+            let folder = format!("{split}/{scene}/x1");
+            let record = TileRecord {
+                image: format!("{folder}/{row}_0.tif").into(),
+                mask: format!("{folder}/{row}_0_mask.png").into(),
+                scene: scene.into(),
+                scale: "x1".into(),
+                gsd_m: 0.3,
+                split,
+                fold: None,
+                row,
+                col: 0,
+                valid_fraction: 1.0,
+                building_fraction: 0.12,
+                building_count: 1,
+            };
+            write_tile(root, &record, tiles.len());
+            tiles.push(record);
+        }
+    }
+    let info = TileSetInfo {
+        format: 1,
+        bands: 3,
+        band_names: ["red", "green", "blue"].map(String::from).to_vec(),
+        value_range: [0.0, 255.0],
+        classes: ["background", "building"].map(String::from).to_vec(),
+        tile_px: TILE_PX,
+        band_mean: vec![0.25; 3],
+        band_std: vec![0.2; 3],
+        folds: 0,
+        scenes: Vec::new(),
+        counts: Vec::new(),
+        warnings: Vec::new(),
+        fingerprint: "made up".into(),
+    };
+    TileSet { root: root.to_owned(), info, tiles }
+}
+
+fn config(steps: usize) -> TrainConfig {
+    let mut config = TrainConfig::default();
+    config.model.pyramid_channels = 16;
+    config.model.segmentation_channels = 32;
+    config.data.crop_px = 32;
+    config.data.batch = 2;
+    config.data.workers = 2;
+    config.run.steps = steps;
+    config.run.validate_every = 3;
+    config.run.recalibrate_batches = 2;
+    config.run.seed = 5;
+    config
+}
+
+fn start(
+    config: &TrainConfig,
+    set: &TileSet,
+    out: &Path,
+    resume: bool,
+    interrupt: &Interrupt,
+) -> Result<Report, Error> {
+    train::run::<Diff>(config, &Default::default(), set, out, resume, interrupt, Progress::Hidden)
+}
+
+/// The log without what depends on the clock.
+fn timeless(out: &Path) -> Vec<Entry> {
+    let mut entries = read(&out.join("metrics.jsonl")).unwrap();
+    for entry in &mut entries {
+        match entry {
+            Entry::Step(step) => (step.time, step.tiles_per_s) = (0.0, 0.0),
+            Entry::Epoch(epoch) => epoch.time = 0.0,
+            Entry::Validation(val) => (val.time, val.seconds) = (0.0, 0.0),
+        }
+    }
+    entries
+}
+
+#[test]
+fn a_resumed_training_equals_an_unbroken_one_step_by_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = tile_set(&folder.path().join("tiles"), 2);
+    let mut config = config(7);
+    config.optimizer.ema_decay = 0.9;
+    config.optimizer.accumulate = 2;
+    let unbroken = folder.path().join("unbroken");
+    let report = start(&config, &set, &unbroken, false, &Interrupt::default()).unwrap();
+    assert_eq!(report.steps, 7);
+    assert!(report.best.is_some());
+
+    let broken = folder.path().join("broken");
+    let interrupt = Interrupt::default();
+    let metrics = broken.join("metrics.jsonl");
+    let finished = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Ctrl-C somewhere in the middle.
+        scope.spawn(|| {
+            while !finished.load(std::sync::atomic::Ordering::Relaxed) {
+                let steps = std::fs::read_to_string(&metrics)
+                    .map_or(0, |text| text.matches("\"kind\":\"step\"").count());
+                if steps >= 2 {
+                    interrupt.raise();
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        let error = start(&config, &set, &broken, false, &interrupt).unwrap_err();
+        finished.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(matches!(&error, Error::Interrupted { .. }), "{error}");
+        assert!(error.to_string().contains("--resume"), "{error}");
+    });
+    assert!(timeless(&broken).len() < timeless(&unbroken).len());
+    // Other threads must not change the batches.
+    config.data.workers = 3;
+    start(&config, &set, &broken, true, &Interrupt::default()).unwrap();
+
+    let (expected, got) = (timeless(&unbroken), timeless(&broken));
+    assert_eq!(expected.len(), got.len());
+    for (expected, got) in expected.iter().zip(&got) {
+        assert_eq!(expected, got);
+    }
+    let tensors = |out: &Path| {
+        let path = out.join("model.safetensors");
+        let (_, network) = weights::load::<Flex>(&path, &Default::default()).unwrap();
+        named_tensors(&network)
+    };
+    for ((name, expected), (_, got)) in tensors(&unbroken).into_iter().zip(tensors(&broken)) {
+        assert_eq!(expected, got, "{name}");
+    }
+    for file in ["curves.png", "train.toml", "tensorboard/events.out.tfevents.0.geoseg"] {
+        assert!(broken.join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_a_number_stops_with_the_tiles_and_keeps_the_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = tile_set(&folder.path().join("tiles"), 0);
+    let out = folder.path().join("run");
+    let report = start(&config(1), &set, &out, false, &Interrupt::default()).unwrap();
+    assert_eq!((report.best, report.val_tiles), (None, 0));
+    assert!(weights::load::<Flex>(&report.model, &Default::default()).is_ok());
+
+    let path = out.join("checkpoints/last/model.safetensors");
+    let (spec, network) = weights::load::<Flex>(&path, &Default::default()).unwrap();
+    let network = geoseg::model::tensors::map_tensors(network, |name, shape| {
+        let nan = || burn::tensor::TensorData::full(shape, f32::NAN);
+        (name == "segmentation_head.0.bias").then(nan)
+    });
+    weights::save(&path, &spec, &network, &weights::Provenance::new()).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let error = start(&config(3), &set, &out, true, &Interrupt::default()).unwrap_err();
+    let Error::NonFiniteLoss { step, tiles, .. } = error else { panic!("{error}") };
+    assert_eq!(step, 1);
+    assert_eq!(tiles.len(), 2);
+    assert!(tiles[0].starts_with("train/"), "{tiles:?}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn training_stops_early_when_validation_no_longer_improves() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = tile_set(&folder.path().join("tiles"), 1);
+    let mut config = config(50);
+    // Steps too small to change anything.
+    config.optimizer.learning_rate = 1e-12;
+    config.run.validate_every = 1;
+    config.run.patience = 2;
+    let out = folder.path().join("run");
+    let report = start(&config, &set, &out, false, &Interrupt::default()).unwrap();
+    assert!(report.stopped_early);
+    assert_eq!(report.steps, 3);
+    // The folder is taken now.
+    let error = start(&config, &set, &out, false, &Interrupt::default()).unwrap_err();
+    assert!(error.to_string().contains("--overwrite"), "{error}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_batches_whatever_the_number_of_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = tile_set(folder.path(), 1);
+    let batches = |seed| {
+        let mut config = config(1);
+        config.run.seed = seed;
+        Batches::new(&set, &config, normalisation(&set.info)).unwrap()
+    };
+    let all = |seed, workers| {
+        let batches = &batches(seed);
+        std::thread::scope(|scope| {
+            Prefetch::start(scope, workers, 0..12, move |k| batches.training(k))
+                .map(|batch| batch.unwrap())
+                .collect::<Vec<_>>()
+        })
+    };
+    let one = all(1, 1);
+    assert_eq!(one, all(1, 4));
+    assert_ne!(one, all(2, 1));
+    assert_eq!(one[7], batches(1).training(7).unwrap());
+    for batch in &one {
+        assert_eq!(batch.shape, [2, 3, 32, 32]);
+        assert!(batch.image.iter().all(|value| value.is_finite()));
+    }
+}
