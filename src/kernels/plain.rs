@@ -278,14 +278,23 @@ fn bilinear_matrix<B: Backend>(
     Tensor::from_data(TensorData::new(matrix, [factor * size, size]), device)
 }
 
+/// `[factor * size, size]`: row `i` takes pixel `i / factor`.
+fn nearest_matrix<B: Backend>(size: usize, factor: usize, device: &B::Device) -> Tensor<B, 2> {
+    let mut matrix = vec![0f32; factor * size * size];
+    for row in 0..factor * size {
+        matrix[row * size + row / factor] = 1.0;
+    }
+    Tensor::from_data(TensorData::new(matrix, [factor * size, size]), device)
+}
+
 /// `rows · x · colsᵀ` for every plane: `rows` `[h2, h]`, `cols` `[w2, w]`.
 fn separable<B: Backend>(x: Tensor<B, 4>, rows: Tensor<B, 2>, cols: Tensor<B, 2>) -> Tensor<B, 4> {
     let [n, c, h, w] = x.dims();
     let (h2, w2) = (rows.dims()[0], cols.dims()[0]);
     let x = x.reshape([n * c * h, w]).matmul(cols.transpose()); // [n c h, w2]
-    let x = x.reshape([n * c, h, w2]);
-    let rows = rows.unsqueeze::<3>().expand([n * c, h2, h]);
-    rows.matmul(x).reshape([n, c, h2, w2])
+    let x = x.reshape([n * c, h, w2]).swap_dims(1, 2).reshape([n * c * w2, h]);
+    let x = x.matmul(rows.transpose()); // [n c w2, h2]
+    x.reshape([n * c, w2, h2]).swap_dims(1, 2).reshape([n, c, h2, w2])
 }
 
 /// Bilinear upsampling as two small matrix products.
@@ -316,10 +325,12 @@ pub fn bilinear_grad<B: Backend>(
 
 /// Every pixel becomes a block.
 pub fn nearest<B: Backend>(x: FloatTensor<B>, factor: usize) -> FloatTensor<B> {
+    // As matrix products: reshaping an expanded tensor goes wrong on CubeCL backends.
     let x = tensor::<B, 4>(x);
-    let [n, c, h, w] = x.dims();
-    let blocks = x.reshape([n * c, h, 1, w, 1]).expand([n * c, h, factor, w, factor]);
-    primitive(blocks.reshape([n, c, h * factor, w * factor]))
+    let (device, [_, _, h, w]) = (x.device(), x.dims());
+    let rows = nearest_matrix(h, factor, &device);
+    let cols = nearest_matrix(w, factor, &device);
+    primitive(separable(x, rows, cols))
 }
 
 /// Gradient of [`nearest`].

@@ -1,4 +1,5 @@
 //! Runs the built program in an empty folder.
+#![allow(dead_code, reason = "every test uses its own part")]
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -44,6 +44,8 @@ pub struct Pixels {
 /// An open scene. May move between threads; each thread that reads opens its own.
 pub struct Scene {
     dataset: Dataset,
+    /// What `dataset` refers to where it is a VRT made here: closed after it, by the order of the fields.
+    _sources: Vec<Dataset>,
     path: PathBuf,
     grid: Grid,
     bands: Vec<usize>,
@@ -80,6 +82,7 @@ impl Scene {
     pub fn open_with(path: impl AsRef<Path>, options: &SceneOptions) -> Result<Self> {
         let path = path.as_ref().to_owned();
         let mut dataset = dataset::open(&path, false)?;
+        let mut sources = Vec::new();
         if dataset.raster_count() == 0 {
             return Err(Error::input(
                 &path,
@@ -92,7 +95,7 @@ impl Scene {
             && let Some(vrt) =
                 dataset::to_vrt(&dataset, VrtProgram::AssignNodata(&nodata.to_string()))
         {
-            dataset = vrt;
+            sources.push(std::mem::replace(&mut dataset, vrt));
         }
         // SAFETY: counts the ground control points of an open dataset.
         let control_points = unsafe { gdal_sys::GDALGetGCPCount(dataset.c_dataset()) };
@@ -100,7 +103,7 @@ impl Scene {
             && dataset.geo_transform().is_err()
             && let Some(warped) = dataset::to_vrt(&dataset, VrtProgram::WarpWithAlpha)
         {
-            dataset = warped;
+            sources.push(std::mem::replace(&mut dataset, warped));
         }
         let grid = super::grid_of(&dataset);
         let gdal_error = Error::gdal(&path);
@@ -117,8 +120,19 @@ impl Scene {
             ));
         }
         let mask = mask_of(&dataset, &path, &bands)?;
-        let mut scene =
-            Self { dataset, path, grid, bands, dtype, range: [0.0, 255.0], palette, mask };
+        // The newest VRT refers to the one before it.
+        sources.reverse();
+        let mut scene = Self {
+            dataset,
+            _sources: sources,
+            path,
+            grid,
+            bands,
+            dtype,
+            range: [0.0, 255.0],
+            palette,
+            mask,
+        };
         scene.range = match options.value_range {
             Some(range) if range[1] > range[0] => range,
             Some(range) => {
