@@ -246,7 +246,9 @@ impl SceneWriter<'_> {
                 None => outline.polygon,
                 Some(way) => {
                     let mut moved = way.multi_polygon(&geo::MultiPolygon(vec![outline.polygon]))?;
-                    moved.0.remove(0)
+                    moved.0.pop().unwrap_or_else(|| {
+                        geo::Polygon::new(geo::LineString(Vec::new()), Vec::new())
+                    })
                 }
             };
             self.file.layer.push(&polygon.into(), &values)?;

@@ -7,7 +7,7 @@ use gdal::vector::{Feature, FieldDefn, LayerAccess, LayerOptions, OGRFieldType, 
 use geozero::{CoordDimensions, ToWkb};
 
 use crate::error::{Error, Result};
-use crate::geo::crs::Crs;
+use crate::geo::crs::{Crs, Reprojection};
 use crate::geo::dataset::{close_checked, init};
 
 /// The type of an attribute.
@@ -75,8 +75,8 @@ impl LayerWriter {
 
     /// Creates the file (give it a staged path) with one layer of polygons in `crs`.
     ///
-    /// GeoJSON follows RFC 7946 (WGS 84, right-hand rule, 7 decimals) wherever `crs` is known;
-    /// without one it holds the coordinates as they are.
+    /// GeoJSON follows RFC 7946 (WGS 84, right-hand rule, 7 decimals) wherever `crs` leads
+    /// there; elsewhere (pixels, Mars) it holds the coordinates as they are.
     ///
     /// # Errors
     /// Unknown extension, or GDAL cannot write there.
@@ -93,7 +93,17 @@ impl LayerWriter {
         let mut dataset = driver.create_vector_only(path).map_err(Error::gdal(path))?;
         let srs = crs.map(Crs::spatial_ref).transpose()?;
         let options: &[&str] = match (driver_name, crs) {
-            ("GeoJSON", Some(_)) => &["RFC7946=YES"],
+            ("GeoJSON", Some(crs)) if Reprojection::new(crs, &Crs::wgs84()?).is_ok() => {
+                &["RFC7946=YES"]
+            }
+            ("GeoJSON", Some(crs)) => {
+                tracing::warn!(
+                    "{}: {} is not tied to WGS 84; its own coordinates are written",
+                    path.display(),
+                    crs.label()
+                );
+                &[]
+            }
             _ => &[],
         };
         dataset
