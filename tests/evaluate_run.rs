@@ -93,6 +93,27 @@ fn vectors_scores_and_mask_of_one_scene_give_the_metrics_counted_by_hand() {
 }
 
 #[test]
+fn truth_against_itself_is_perfect_however_truth_is_rasterized() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // Outlines that pass through pixels.
+    let truth = [[10.3, 10.7, 20.1, 20.6], [50.5, 10.5, 19.9, 7.3]];
+    let inputs = SceneInputs {
+        name: "town".into(),
+        truth: write_vectors(&at("truth.gpkg"), &truth),
+        predicted: Some(write_vectors(&at("found.gpkg"), &truth)),
+        scene: Some(write_raster(&at("scene.tif"), &[90; 10_000], None)),
+        ..SceneInputs::default()
+    };
+    for all_touched in [true, false] {
+        let scenes = vec![inputs.clone()];
+        let options = EvalOptions { scenes, all_touched, ..EvalOptions::default() };
+        let report = run(&options, Progress::Hidden).unwrap();
+        assert_eq!((report.pixel_iou(), report.building_f1()), (Some(1.0), Some(1.0)));
+    }
+}
+
+#[test]
 fn vectors_alone_give_the_same_building_metrics_in_any_crs() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

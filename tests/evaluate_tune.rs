@@ -64,7 +64,6 @@ fn the_winner_beats_haze_and_specks_and_the_pipeline_scores_what_was_promised() 
             min_areas_m2: vec![0.0, 4.0, 400.0],
             openings_m: vec![0.0],
             closings_m: vec![0.0, 1.0],
-            all_touched: false,
             config: Some(at("infer.toml")),
             chart: Some(at("tune.png")),
             json: Some(at("tune.json")),
@@ -94,7 +93,7 @@ fn the_winner_beats_haze_and_specks_and_the_pipeline_scores_what_was_promised() 
             polygonize::run(&scores, &settings, &found, true, "town", Progress::Hidden).unwrap();
             let scenes =
                 vec![SceneInputs { predicted: Some(VectorSource::file(found)), ..inputs.clone() }];
-            let options = EvalOptions { scenes, all_touched: false, ..EvalOptions::default() };
+            let options = EvalOptions { scenes, ..EvalOptions::default() };
             let report = run(&options, Progress::Hidden).unwrap();
             let (pixels, buildings) =
                 (report.total.pixels[0].scores, report.total.buildings.unwrap());

@@ -90,7 +90,6 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         openings_m: args.openings_m.clone(),
         closings_m: args.closings_m.clone(),
         iou_limit: args.iou,
-        all_touched: dataset.truth.all_touched,
         config: args.output.clone(),
         chart: args.chart.clone(),
         json: args.json.clone(),

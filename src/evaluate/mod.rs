@@ -3,9 +3,10 @@
 //!
 //! What is judged:
 //!
-//! - **Pixels**, on the grid of the prediction's raster, else of the scene, else of a made one. Truth is
-//!   rasterized as in a tile set (`all_touched` by default), predicted polygons by the pixel-centre rule,
-//!   which gives back the mask that they were traced from. Pixels outside the area of interest and pixels
+//! - **Pixels**, on the grid of the prediction's raster, else of the scene, else of a made one. Predicted
+//!   polygons and the truth that they are compared with are rasterized by the pixel-centre rule, which
+//!   gives back the mask that polygons were traced from; scores and masks are compared with the truth as
+//!   a tile set rasterizes it (`all_touched` by default). Pixels outside the area of interest and pixels
 //!   without data are ignored. Where the scene is given, it says which pixels have data, and a raster
 //!   prediction that skipped some of them is judged as background there; where it is not, the
 //!   prediction's own nodata is ignored.
@@ -48,7 +49,8 @@ pub struct EvalOptions {
     pub iou_limit: f64,
     /// Ground sample distance of the grid that is made where no raster is given, metres.
     pub grid_gsd_m: f64,
-    /// Truth takes every pixel that a footprint touches, as tile sets do by default.
+    /// The truth that scores and masks are compared with takes every pixel that a footprint touches, as
+    /// tile sets do by default.
     pub all_touched: bool,
     /// The report as JSON.
     pub json: Option<PathBuf>,

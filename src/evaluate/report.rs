@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, CellAlignment, Table};
+use comfy_table::{Cell, CellAlignment, Table, TableComponent};
 use serde::Serialize;
 
 use super::buildings::{BuildingCounts, BuildingScores};
@@ -180,6 +180,15 @@ pub(super) fn table(
 ) -> String {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(heads.iter().copied());
+    // Lines between rows say nothing.
+    for inner in [
+        TableComponent::HorizontalLines,
+        TableComponent::MiddleIntersections,
+        TableComponent::LeftBorderIntersections,
+        TableComponent::RightBorderIntersections,
+    ] {
+        table.remove_style(inner);
+    }
     for row in rows {
         table.add_row(row.into_iter().map(Cell::new));
     }

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use geo::MultiPolygon;
 
-use crate::geo::GeoTransform;
+use crate::geo::{GeoTransform, Window};
+use crate::truth::{BUILDING, IGNORE};
 
 /// A polygon in pixel coordinates: edges that cross a row's centre line.
 #[derive(Clone, Debug)]
@@ -60,6 +61,21 @@ impl PixelShape {
                 visit(pair[0].0, columns);
             }
         }
+    }
+}
+
+/// Marks pixels inside `shapes` as building in the labels of `window`, except where they are ignored.
+/// Predicted polygons and the truth that they are compared with go through the same rule, down to edges
+/// that pass exactly through a centre; otherwise truth would not equal itself.
+pub(super) fn burn(labels: &mut [u8], shapes: &[PixelShape], window: Window) {
+    for shape in shapes {
+        shape.spans(window.width, window.row..window.bottom(), |row, columns| {
+            for label in &mut labels[(row - window.row) * window.width..][columns] {
+                if *label != IGNORE {
+                    *label = BUILDING;
+                }
+            }
+        });
     }
 }
 

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::buildings::{BuildingCounts, count, matched, pairs_above};
 use super::pixels::{Confusion, is_building};
 use super::region::{Region, points_inside};
-use super::scanline::PixelShape;
+use super::scanline::{PixelShape, burn};
 use super::{EvalOptions, SceneInputs, Source};
 use crate::error::{Error, Result};
 use crate::geo::vector::{Footprints, VectorSource, read_footprints};
@@ -31,10 +31,10 @@ pub(super) struct SceneCounts {
 }
 
 /// The vectors of a scene, all in the CRS of its grid.
-struct Vectors {
-    truth: Footprints,
-    predicted: Option<Footprints>,
-    aoi: Option<Footprints>,
+pub(super) struct Vectors {
+    pub truth: Footprints,
+    pub predicted: Option<Footprints>,
+    pub aoi: Option<Footprints>,
 }
 
 pub(super) fn evaluate(
@@ -111,7 +111,7 @@ fn reference_grid(inputs: &SceneInputs) -> Result<Option<Grid>> {
 /// Reads all vectors in `crs`: `None` takes the truth's own, `Some(None)` takes coordinates as they
 /// are, in the pixels of a scene without a georeference.
 #[expect(clippy::option_option, reason = "no scene, a scene without a CRS, a scene with one")]
-fn read_vectors(inputs: &SceneInputs, crs: Option<Option<&Crs>>) -> Result<Vectors> {
+pub(super) fn read_vectors(inputs: &SceneInputs, crs: Option<Option<&Crs>>) -> Result<Vectors> {
     let truth = read_footprints(&inputs.truth, crs.flatten())?;
     warn_of(&inputs.truth, &truth);
     let crs = match crs {
@@ -151,7 +151,12 @@ fn warn_of(source: &VectorSource, found: &Footprints) {
     }
 }
 
-fn check_overlap(inputs: &SceneInputs, truth: &Footprints, region: &Region) -> Result<()> {
+/// Refuses truth of another place.
+pub(super) fn check_overlap(
+    inputs: &SceneInputs,
+    truth: &Footprints,
+    region: &Region,
+) -> Result<()> {
     let Some([x0, y0, x1, y1]) = region.bounds() else { return Ok(()) };
     let inside = |shape: &MultiPolygon<f64>| {
         let [a0, b0, a1, b1] = super::overlap::Shape::new(shape).bounds();
@@ -220,7 +225,12 @@ struct Pass<'a> {
     inputs: &'a SceneInputs,
     threshold: f64,
     grid: &'a Grid,
-    truth: Truth,
+    /// No building, only what is ignored.
+    blank: Truth,
+    /// True polygons, where predicted ones are given: both are rasterized by one rule.
+    vector_truth: Option<Vec<PixelShape>>,
+    /// Truth by the rule of the tile set that scores and masks were learned from.
+    raster_truth: Option<Truth>,
     /// Predicted polygons, where vectors are given.
     found: Option<Vec<PixelShape>>,
     truth_points: Vec<(usize, usize, usize)>,
@@ -251,10 +261,14 @@ impl<'a> Pass<'a> {
         grid: &'a Grid,
         vectors: &Vectors,
     ) -> Result<Self> {
+        let aoi = vectors.aoi.as_ref().map(|aoi| aoi.polygons.as_slice());
         let truth_options =
             TruthOptions { all_touched: options.all_touched, boundary_m: None, contact_m: None };
-        let aoi = vectors.aoi.as_ref().map(|aoi| aoi.polygons.as_slice());
-        let truth = Truth::prepare(&vectors.truth.polygons, aoi, grid, &truth_options)?;
+        let blank = Truth::prepare(&[], aoi, grid, &truth_options)?;
+        let rasters = inputs.scores.is_some() || inputs.mask.is_some();
+        let raster_truth = rasters
+            .then(|| Truth::prepare(&vectors.truth.polygons, aoi, grid, &truth_options))
+            .transpose()?;
         let to_pixels = grid.transform.invert().unwrap_or(GeoTransform::PIXEL);
         let shapes = |found: &Footprints| -> Vec<PixelShape> {
             found.polygons.iter().map(|shape| PixelShape::new(shape, &to_pixels)).collect()
@@ -270,7 +284,9 @@ impl<'a> Pass<'a> {
             inputs,
             threshold: options.threshold,
             grid,
-            truth,
+            blank,
+            vector_truth: vectors.predicted.as_ref().map(|_| shapes(&vectors.truth)),
+            raster_truth,
             found: vectors.predicted.as_ref().map(shapes),
             truth_points: points(&vectors.truth),
             found_points: vectors.predicted.as_ref().map(points).unwrap_or_default(),
@@ -321,9 +337,10 @@ impl<'a> Pass<'a> {
             (None, Some(raster)) => raster.looked_at.clone(),
             (None, None) => vec![true; window.area()],
         };
-        let labels = self.truth.rasterize(self.grid, window, &valid)?;
         let mut counts = Vec::new();
-        if let Some(found) = &self.found {
+        if let (Some(found), Some(truth)) = (&self.found, &self.vector_truth) {
+            let mut labels = self.blank.rasterize(self.grid, window, &valid)?;
+            burn(&mut labels, truth, window);
             let mut predicted = vec![false; window.area()];
             for shape in found {
                 shape.spans(window.width, window.row..window.bottom(), |row, columns| {
@@ -332,8 +349,11 @@ impl<'a> Pass<'a> {
             }
             counts.push(Confusion::of(&predicted, &labels));
         }
-        for raster in [scores, mask].iter().flatten() {
-            counts.push(Confusion::of(&raster.building, &labels));
+        if let Some(truth) = &self.raster_truth {
+            let labels = truth.rasterize(self.grid, window, &valid)?;
+            for raster in [scores, mask].iter().flatten() {
+                counts.push(Confusion::of(&raster.building, &labels));
+            }
         }
         let on_nodata = |points: &[(usize, usize, usize)]| -> Vec<usize> {
             let from = points.partition_point(|point| point.0 < window.row);

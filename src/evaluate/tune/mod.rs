@@ -52,8 +52,6 @@ pub struct TuneOptions {
     pub closings_m: Vec<f64>,
     /// A building is found at an IoU above this.
     pub iou_limit: f64,
-    /// Truth takes every pixel that a footprint touches.
-    pub all_touched: bool,
     /// The infer configuration whose `[polygonize]` table gets the winner; made where it is missing,
     /// everything else in it is kept.
     pub config: Option<PathBuf>,
@@ -78,7 +76,6 @@ impl Default for TuneOptions {
             openings_m: vec![0.0, 0.3, 0.6, 0.9],
             closings_m: vec![0.0, 0.3, 0.6],
             iou_limit: 0.5,
-            all_touched: true,
             config: None,
             chart: None,
             json: None,

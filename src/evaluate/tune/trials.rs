@@ -10,8 +10,8 @@ use crate::evaluate::SceneInputs;
 use crate::evaluate::buildings::{BuildingCounts, Pair, count, matched, pairs_above};
 use crate::evaluate::pixels::{Confusion, is_building};
 use crate::evaluate::region::{Judged, Region, points_inside};
-use crate::evaluate::scanline::PixelShape;
-use crate::geo::vector::read_footprints;
+use crate::evaluate::scanline::{PixelShape, burn};
+use crate::evaluate::scene::{check_overlap, read_vectors};
 use crate::geo::{Band, GeoTransform, Grid, Window};
 use crate::polygonize::{NODATA, Outline, polygons_of, score_of};
 use crate::progress::Progress;
@@ -28,7 +28,7 @@ pub(super) fn all(
     let bar = progress.bar("tune", work as u64, "trials");
     let mut sums = vec![(Confusion::default(), BuildingCounts::default()); settings.len()];
     for inputs in &options.scenes {
-        let scene = TuneScene::read(inputs, options)?;
+        let scene = TuneScene::read(inputs)?;
         let parts: Vec<Vec<(Confusion, BuildingCounts)>> = settings
             .par_chunks(areas)
             .map(|group| {
@@ -62,7 +62,7 @@ struct TuneScene {
 }
 
 impl TuneScene {
-    fn read(inputs: &SceneInputs, options: &TuneOptions) -> Result<Self> {
+    fn read(inputs: &SceneInputs) -> Result<Self> {
         let path = inputs
             .scores
             .as_ref()
@@ -78,20 +78,23 @@ impl TuneScene {
             let score = |p: f32| if absent(p) { NODATA } else { score_of(p) };
             band.read_f32(window)?.into_iter().map(score).collect()
         };
-        let truth = read_footprints(&inputs.truth, grid.crs.as_ref())?.polygons;
-        let aoi = inputs.aoi.as_ref().map(|source| read_footprints(source, grid.crs.as_ref()));
-        let aoi = aoi.transpose()?.map(|aoi| aoi.polygons);
-        let truth_options =
-            TruthOptions { all_touched: options.all_touched, boundary_m: None, contact_m: None };
-        let valid: Vec<bool> = scores.iter().map(|&score| score != NODATA).collect();
-        let labels = Truth::prepare(&truth, aoi.as_deref(), &grid, &truth_options)?
-            .rasterize(&grid, window, &valid)?;
+        let without_predicted = SceneInputs { predicted: None, ..inputs.clone() };
+        let vectors = read_vectors(&without_predicted, Some(grid.crs.as_ref()))?;
+        let aoi = vectors.aoi.map(|aoi| aoi.polygons);
         let region = Region::new(aoi.as_deref(), Some(&grid));
+        check_overlap(inputs, &vectors.truth, &region)?;
+        let truth = vectors.truth.polygons;
+        let valid: Vec<bool> = scores.iter().map(|&score| score != NODATA).collect();
+        let to_pixels = grid.transform.invert().unwrap_or(GeoTransform::PIXEL);
+        let mut labels = Truth::prepare(&[], aoi.as_deref(), &grid, &TruthOptions::default())?
+            .rasterize(&grid, window, &valid)?;
+        let shapes: Vec<PixelShape> =
+            truth.iter().map(|shape| PixelShape::new(shape, &to_pixels)).collect();
+        burn(&mut labels, &shapes, window);
         let mut judged = region.judge(&truth);
         for (row, col, index) in points_inside(&truth, &grid) {
             judged.counts[index] &= valid[row * grid.width + col];
         }
-        let to_pixels = grid.transform.invert().unwrap_or(GeoTransform::PIXEL);
         let true_pixels = labels.iter().filter(|&&label| is_building(label)).count() as u64;
         Ok(Self { scores, grid, labels, true_pixels, truth: judged, region, to_pixels })
     }
