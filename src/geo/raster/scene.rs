@@ -44,6 +44,9 @@ pub struct Pixels {
 /// An open scene. May move between threads; each thread that reads opens its own.
 pub struct Scene {
     dataset: Dataset,
+    /// What `dataset` reads from where it is a VRT in memory: closing a source closes it for good,
+    /// whoever refers to it. Fields drop in this order.
+    _sources: Vec<Dataset>,
     path: PathBuf,
     grid: Grid,
     bands: Vec<usize>,
@@ -88,11 +91,12 @@ impl Scene {
                 "if the file holds subdatasets, name one (`gdalinfo` lists them)",
             ));
         }
+        let mut sources = Vec::new();
         if let Some(nodata) = options.nodata
             && let Some(vrt) =
                 dataset::to_vrt(&dataset, VrtProgram::AssignNodata(&nodata.to_string()))
         {
-            dataset = vrt;
+            sources.insert(0, std::mem::replace(&mut dataset, vrt));
         }
         // SAFETY: counts the ground control points of an open dataset.
         let control_points = unsafe { gdal_sys::GDALGetGCPCount(dataset.c_dataset()) };
@@ -100,7 +104,7 @@ impl Scene {
             && dataset.geo_transform().is_err()
             && let Some(warped) = dataset::to_vrt(&dataset, VrtProgram::WarpWithAlpha)
         {
-            dataset = warped;
+            sources.insert(0, std::mem::replace(&mut dataset, warped));
         }
         let grid = super::grid_of(&dataset);
         let gdal_error = Error::gdal(&path);
@@ -117,8 +121,17 @@ impl Scene {
             ));
         }
         let mask = mask_of(&dataset, &path, &bands)?;
-        let mut scene =
-            Self { dataset, path, grid, bands, dtype, range: [0.0, 255.0], palette, mask };
+        let mut scene = Self {
+            dataset,
+            _sources: sources,
+            path,
+            grid,
+            bands,
+            dtype,
+            range: [0.0, 255.0],
+            palette,
+            mask,
+        };
         scene.range = match options.value_range {
             Some(range) if range[1] > range[0] => range,
             Some(range) => {
