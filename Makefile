@@ -27,6 +27,8 @@ EXTRA_PACKAGES ?=
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 GEOSEG := $(TARGET_DIR)/release/geoseg
+# geoseg writes into folders that exist; those under runs/ are made here.
+folder_of = @$(if $(filter runs/%,$(1)),mkdir -p $(dir $(1)),true)
 OPTIONS = $(foreach file,$(CONFIG),--config $(file)) $(foreach pair,$(SET),--set $(pair)) $(ARGS)
 
 .PHONY: help install-deps build demo test check fmt clippy deny doc tiles train infer eval bench gpu-check
@@ -70,6 +72,7 @@ DEMO := runs/demo
 DEMO_SCENE := data-samples/test
 
 demo: build ## Tiles, training, inference and evaluation on the sample scenes
+	@mkdir -p $(DEMO)
 	$(GEOSEG) tiles --config config/demo/dataset.toml -o $(DEMO)/tiles --overwrite
 	$(GEOSEG) train --config config/demo/train.toml --tiles $(DEMO)/tiles -o $(DEMO)/model --overwrite --device $(DEVICE)
 	$(GEOSEG) infer $(DEMO_SCENE).tif --config config/demo/infer.toml --model $(DEMO)/model/model.safetensors \
@@ -85,13 +88,16 @@ demo: build ## Tiles, training, inference and evaluation on the sample scenes
 	@echo 'model      $(DEMO)/model/model.safetensors'
 
 tiles: build ## Cut a tile set: CONFIG=dataset.toml OUT=folder
+	$(call folder_of,$(or $(OUT),$(TILES)))
 	$(GEOSEG) tiles -o $(or $(OUT),$(TILES)) $(OPTIONS)
 
 train: build ## Train a model: CONFIG=train.toml TILES=folder OUT=folder
+	$(call folder_of,$(or $(OUT),runs/train))
 	$(GEOSEG) train --tiles $(TILES) -o $(or $(OUT),runs/train) --device $(DEVICE) $(OPTIONS)
 
 infer: build ## Find buildings: SCENE=scene.tif MODEL=file OUT=buildings.geojson
 	@[ -n '$(SCENE)' ] || { echo 'error: say which scene: make infer SCENE=scene.tif' >&2; exit 2; }
+	$(call folder_of,$(or $(OUT),runs/buildings.geojson))
 	$(GEOSEG) infer $(SCENE) --model $(MODEL) -o $(or $(OUT),runs/buildings.geojson) --device $(DEVICE) $(OPTIONS)
 
 eval: build ## Compare: PREDICTED=buildings.geojson TRUTH=truth.geojson [SCENE=scene.tif OUT=metrics.json]

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// The shortest pause between two log lines of one piece of work; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+const LONGEST_PAUSE: Duration = Duration::from_mins(2);
 
 /// How progress is shown. Stages receive it and make a [`Bar`] for each piece of work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

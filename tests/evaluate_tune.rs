@@ -62,8 +62,8 @@ fn the_winner_beats_haze_and_specks_and_the_pipeline_scores_what_was_promised() 
             objective,
             thresholds: vec![0.2, 0.35, 0.5, 0.65, 0.9],
             min_areas_m2: vec![0.0, 4.0, 400.0],
-            opens_m: vec![0.0],
-            closes_m: vec![0.0, 1.0],
+            openings_m: vec![0.0],
+            closings_m: vec![0.0, 1.0],
             all_touched: false,
             config: Some(at("infer.toml")),
             chart: Some(at("tune.png")),
@@ -75,7 +75,7 @@ fn the_winner_beats_haze_and_specks_and_the_pipeline_scores_what_was_promised() 
         assert_eq!(report.trials.len(), 5 * 3 * 2);
         let best = report.best;
         assert_eq!((best.settings.threshold, best.settings.min_area_m2), (0.5, 4.0));
-        assert_eq!((best.settings.open_m, best.settings.close_m), (0.0, 0.0));
+        assert_eq!((best.settings.opening_m, best.settings.closing_m), (0.0, 0.0));
         assert_eq!((best.pixels.iou, best.buildings.f1), (1.0, 1.0));
         assert!(report.table().contains("0.50"));
         assert!(at("tune.png").is_file() && at("tune.json").is_file());
@@ -85,8 +85,8 @@ fn the_winner_beats_haze_and_specks_and_the_pipeline_scores_what_was_promised() 
             let settings = PolygonizeOptions {
                 threshold: trial.settings.threshold,
                 min_area_m2: trial.settings.min_area_m2,
-                open_m: trial.settings.open_m,
-                close_m: trial.settings.close_m,
+                opening_m: trial.settings.opening_m,
+                closing_m: trial.settings.closing_m,
                 ..PolygonizeOptions::default()
             };
             let found = at("found.gpkg");

@@ -27,8 +27,6 @@ pub struct Args {
     /// Predicted labels of one scene, a raster
     #[arg(long, value_name = "FILE", requires = "truth")]
     mask: Option<PathBuf>,
-    #[command(flatten)]
-    judged: Judged,
     /// Scores from this probability on are building
     #[arg(long, value_name = "P", default_value_t = EvalOptions::default().threshold)]
     threshold: f64,
@@ -53,6 +51,8 @@ pub struct Args {
     /// Replace outputs that are there already
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    judged: Judged,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {

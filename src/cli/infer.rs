@@ -49,13 +49,13 @@ pub struct Args {
     /// Windows computed at once; the same as --set inference.batch=N
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
-    #[command(flatten)]
-    pub config: ConfigArgs,
-    #[command(flatten)]
-    pub device: DeviceArgs,
     /// Replace outputs that are there already
     #[arg(long)]
     pub overwrite: bool,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// Longitudes and latitudes in degrees, WGS 84.
@@ -113,11 +113,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
             }
         }
     }
-    if failures.len() < scenes.len() {
-        if let (Some(buildings), Some(path)) = (buildings, targets.buildings) {
-            buildings.commit()?;
-            config::write_effective(&config, path)?;
-        }
+    if failures.len() < scenes.len()
+        && let (Some(buildings), Some(path)) = (buildings, targets.buildings)
+    {
+        buildings.commit()?;
+        config::write_effective(&config, path)?;
     }
     if failures.is_empty() {
         return Ok(());
@@ -185,7 +185,7 @@ impl<'a> Targets<'a> {
     fn scores_of(&self, scene: &str) -> Option<PathBuf> {
         let path = self.scores?;
         Some(if self.scores_in_folder {
-            path.join(format!("{scene}.tif"))
+            path.join(format!("{scene}_scores.tif"))
         } else {
             path.to_owned()
         })

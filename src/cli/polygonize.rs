@@ -6,7 +6,7 @@ use super::args::ConfigArgs;
 use super::{Context, stdout};
 use crate::config::infer::InferConfig;
 use crate::error::Result;
-use crate::{config, polygonize};
+use crate::{config, output, polygonize};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,16 +28,17 @@ pub struct Args {
     /// Value of the attribute `scene`; the scores' file name where absent
     #[arg(long, value_name = "NAME")]
     scene: Option<String>,
-    #[command(flatten)]
-    config: ConfigArgs,
     /// Replace an output that is there already
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let config = args.config.load::<InferConfig>(&[])?;
     config.validate()?;
+    output::check_writable(&args.output, args.overwrite)?;
     let stem = || args.scores.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let report = polygonize::run(
         &args.scores,

@@ -50,11 +50,11 @@ pub struct Args {
     /// Write an area of interest, too
     #[arg(long)]
     aoi: bool,
-    #[command(flatten)]
-    config: ConfigArgs,
     /// Replace files that are there already
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 /// "640" or "640x480".
@@ -100,7 +100,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         report.buildings,
     );
     if let Some(aoi) = &report.aoi {
-        text += &format!("\narea        {}", aoi.display());
+        text.push_str(&format!("\narea        {}", aoi.display()));
     }
     stdout::print(&text)
 }

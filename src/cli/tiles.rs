@@ -23,14 +23,14 @@ pub struct Args {
     /// Folder of the tile set
     #[arg(short, long, value_name = "FOLDER")]
     output: PathBuf,
-    #[command(flatten)]
-    config: ConfigArgs,
     /// Seed of every random choice; the same as --set split.seed=N
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Replace a tile set that is there already
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {

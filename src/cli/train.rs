@@ -28,10 +28,6 @@ pub struct Args {
     /// Folder of the tile set; the same as --set data.tiles=FOLDER
     #[arg(long, value_name = "FOLDER")]
     tiles: Option<PathBuf>,
-    #[command(flatten)]
-    config: ConfigArgs,
-    #[command(flatten)]
-    device: DeviceArgs,
     /// Seed of weights, batches and augmentation; the same as --set run.seed=N
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -41,6 +37,10 @@ pub struct Args {
     /// Replace a run that is there already
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 impl Args {
@@ -82,7 +82,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         report.val_tiles,
     );
     if let Some(best) = &report.best {
-        text += &format!("\nbest     pixel IoU {:.4} on val after step {}", best.iou, best.step);
+        text.push_str(&format!(
+            "\nbest     pixel IoU {:.4} on val after step {}",
+            best.iou, best.step
+        ));
     }
     stdout::print(&text)
 }

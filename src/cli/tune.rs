@@ -23,8 +23,6 @@ it stays. Tune on validation scenes, never on the test.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    #[command(flatten)]
-    judged: Judged,
     /// The infer configuration that gets the winner
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -52,11 +50,13 @@ pub struct Args {
     /// Write every trial as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    #[command(flatten)]
-    config: ConfigArgs,
     /// Replace a chart or JSON that is there already
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    judged: Judged,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 /// What a winner is best at.

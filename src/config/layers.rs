@@ -79,7 +79,7 @@ fn read_table(path: &Path) -> Result<Table> {
             1 + text.as_bytes().iter().take(span.start).filter(|&&byte| byte == b'\n').count()
         });
         let message = error.message().replace('\n', ", ");
-        Error::input(path, "TOML", format!("{message} in line {line}"), "correct that line")
+        Error::input(path, "TOML", format!("line {line}: {message}"), "correct that line")
     })
 }
 

@@ -149,7 +149,7 @@ impl EvalOptions {
 
 /// Compares every scene, writes the outputs that are asked for and returns the report.
 ///
-/// Memory: the vectors of one scene, and some 20 MB of pixels a thread whatever the scene's size.
+/// Memory: the vectors of one scene, and some 50 MB of pixels a thread whatever the scene's size.
 ///
 /// # Errors
 /// See [`EvalOptions::validate`]; a file that cannot be read; truth that does not overlap the scene. One
@@ -171,7 +171,7 @@ pub fn run(options: &EvalOptions, progress: Progress) -> Result<EvalReport> {
     let mut report = EvalReport::new(options);
     for inputs in &options.scenes {
         let counts = scene::evaluate(inputs, options, progress)?;
-        report.push(&inputs.name, counts);
+        report.push(&inputs.name, &counts);
         if let (Some(picture), Some(scene), Some(predicted)) =
             (options.overlay_of(inputs), &inputs.scene, &inputs.predicted)
         {

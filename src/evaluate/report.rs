@@ -67,7 +67,7 @@ impl EvalReport {
         }
     }
 
-    pub(super) fn push(&mut self, name: &str, counts: SceneCounts) {
+    pub(super) fn push(&mut self, name: &str, counts: &SceneCounts) {
         for (source, part) in &counts.pixels {
             match self.sums.pixels.iter_mut().find(|(known, _)| known == source) {
                 Some((_, sum)) => *sum = sum.plus(*part),
@@ -203,8 +203,8 @@ mod tests {
     #[test]
     fn totals_add_counts_up_and_do_not_average_metrics() {
         let mut report = EvalReport::new(&EvalOptions::default());
-        report.push("small", counts(10));
-        report.push("large", counts(970));
+        report.push("small", &counts(10));
+        report.push("large", &counts(970));
         report.finish();
         assert_eq!(report.scenes[0].pixels[0].scores.iou, 0.5);
         assert_eq!(report.pixel_iou(), Some(0.98));
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn the_json_holds_every_number_and_is_not_overwritten_unasked() {
         let mut report = EvalReport::new(&EvalOptions::default());
-        report.push("only", counts(30));
+        report.push("only", &counts(30));
         report.finish();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report.json");

@@ -16,7 +16,7 @@ use crate::geo::{Band, Crs, GeoTransform, Grid, Scene, SceneOptions, Window};
 use crate::progress::Progress;
 use crate::truth::{IGNORE, Truth, TruthOptions};
 
-/// Pixels of a strip: with a byte for truth, validity and each prediction, some 20 MB a thread.
+/// Pixels of a strip: with what reading scores (f32) and a scene of a few bands takes, some 50 MB a thread.
 const STRIP_PX: usize = 4 << 20;
 /// The value of 8-bit scores that means a probability of one.
 const SCORE_ONE: f32 = 254.0;
@@ -110,6 +110,7 @@ fn reference_grid(inputs: &SceneInputs) -> Result<Option<Grid>> {
 
 /// Reads all vectors in `crs`: `None` takes the truth's own, `Some(None)` takes coordinates as they
 /// are, in the pixels of a scene without a georeference.
+#[expect(clippy::option_option, reason = "no scene, a scene without a CRS, a scene with one")]
 fn read_vectors(inputs: &SceneInputs, crs: Option<Option<&Crs>>) -> Result<Vectors> {
     let truth = read_footprints(&inputs.truth, crs.flatten())?;
     warn_of(&inputs.truth, &truth);
@@ -191,7 +192,7 @@ fn made_grid(inputs: &SceneInputs, vectors: &Vectors, region: &Region, gsd_m: f6
     let rows = ((bounds[3] - bounds[1]) / step_y).ceil().max(1.0);
     // Counting a whole country at 0.3 m is a mistake, most likely one stray coordinate.
     let most_px = 1e12;
-    if !(columns * rows < most_px) {
+    if columns * rows >= most_px || !(columns * rows).is_finite() {
         return Err(Error::input(
             &inputs.truth.path,
             format!("buildings within a place of at most {most_px:.0e} pixels of {gsd_m} m"),

@@ -217,7 +217,7 @@ impl Reprojection {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use geo::polygon;
+    use geo::{CoordsIter, polygon};
 
     #[test]
     fn web_mercator_metres_shrink_with_latitude() {
@@ -241,7 +241,6 @@ mod tests {
         let there = Reprojection::new(&wgs, &utm).unwrap().multi_polygon(&shape).unwrap();
         assert!(there.0[0].exterior().0[0].x > 500_000.0);
         let back = Reprojection::new(&utm, &wgs).unwrap().multi_polygon(&there).unwrap();
-        use geo::CoordsIter;
         for (a, b) in shape.coords_iter().zip(back.coords_iter()) {
             assert!((a.x - b.x).abs() < 1e-9 && (a.y - b.y).abs() < 1e-9);
         }

@@ -81,7 +81,7 @@ pub fn run(
         let (to_blender, from_network) = sync_channel(QUEUE);
         let plan = &plan;
         let batch = config.batch;
-        let reader = scope.spawn(move || strips::read(input, plan, batch, &to_network));
+        let reader = scope.spawn(move || strips::read(&input, plan, batch, &to_network));
         let bar = &bar;
         let writer = scope.spawn(move || {
             let mut done = 0;

@@ -48,13 +48,13 @@ pub enum Message {
 
 /// Reads the whole region and returns the number of windows skipped for want of a pixel to score.
 /// Stops quietly when the receiver is gone.
-pub fn read(input: Input, plan: &Plan, batch: usize, to: &SyncSender<Message>) -> Result<usize> {
-    let mut strip = Strip::new(&input, plan);
-    let normalise = Normalise::new(&input);
+pub fn read(input: &Input, plan: &Plan, batch: usize, to: &SyncSender<Message>) -> Result<usize> {
+    let mut strip = Strip::new(input, plan);
+    let normalise = Normalise::new(input);
     let mut skipped = 0;
     let mut finished = plan.rows.from;
     for (row_index, &top) in plan.rows.starts.iter().enumerate() {
-        strip.advance(&input, plan.rows.inside(row_index))?;
+        strip.advance(input, plan.rows.inside(row_index))?;
         let mut pending = strip.empty_batch(plan);
         for (col_index, &left) in plan.cols.starts.iter().enumerate() {
             if !strip.any_wanted(plan, col_index) {

@@ -223,7 +223,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
         let by_weight = Flex::conv_grad_weight(out.clone(), x, 3, sliding);
         let norm = Norm { over: NormOver::Batch, eps: 1e-3, activation: Activation::Silu };
         let (out, mean, _) = Flex::normalize(out, raw(3, [16]), raw(4, [16]), norm);
-        [out, by_weight, mean].map(|t| t.into_data())
+        [out, by_weight, mean].map(burn_flex::FlexTensor::into_data)
     };
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     assert_eq!(pool(1).install(run), pool(5).install(run));

@@ -24,7 +24,7 @@ pub fn smp_name(path: &[String]) -> String {
         }
         ["decoder", level, "skip", rest] => format!("decoder.{level}.skip_conv.{rest}"),
         ["decoder", "seg_blocks", ladder, "units", unit, layer, rest] => {
-            let place = if *layer == "conv" { 0 } else { 1 };
+            let place = usize::from(*layer != "conv");
             format!("decoder.seg_blocks.{ladder}.block.{unit}.block.{place}.{rest}")
         }
         ["head", rest] => format!("segmentation_head.0.{rest}"),

@@ -194,3 +194,41 @@ impl<B: Kernels> GroupNorm<B> {
         kernels::normalize(x, self.weight.val(), self.bias.val(), norm).0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use burn::backend::Flex;
+    use burn::tensor::TensorData;
+
+    fn image(values: [f32; 4]) -> Tensor<Flex, 4> {
+        Tensor::from_data(TensorData::new(values.to_vec(), [2, 1, 1, 2]), &Default::default())
+    }
+
+    fn of(running: &Running<Flex>) -> f32 {
+        running.get().into_scalar()
+    }
+
+    #[test]
+    fn recalibration_averages_batches_plainly_and_forgets_what_was_before() {
+        let norm = BatchNorm2d::<Flex>::new(1, 1e-3, 0.01, &Default::default());
+        norm.running_mean.set(Tensor::from_data([99.0], &Default::default()));
+        for (seen, values) in
+            [[0.0, 2.0, 4.0, 6.0], [1.0, 1.0, 1.0, 1.0], [2.0; 4]].into_iter().enumerate()
+        {
+            norm.forward(image(values), Activation::Identity, Mode::Recalibrate { seen });
+        }
+        assert!((of(&norm.running_mean) - 2.0).abs() < 1e-6);
+        // Unbiased variance of the first batch is 20/3, of the others 0.
+        assert!((of(&norm.running_var) - 20.0 / 9.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn clones_have_statistics_of_their_own() {
+        let norm = BatchNorm2d::<Flex>::new(1, 1e-3, 0.5, &Default::default());
+        let copy = norm.clone();
+        norm.forward(image([4.0; 4]), Activation::Identity, Mode::Train { seed: 0 });
+        assert_eq!((of(&norm.running_mean), of(&copy.running_mean)), (2.0, 0.0));
+    }
+}

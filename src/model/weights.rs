@@ -197,3 +197,115 @@ pub fn read_tensors(path: &Path) -> Result<HashMap<String, TensorData>> {
     }
     Ok(tensors)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use burn::{
+        backend::{Autodiff, Flex},
+        tensor::{Tensor, backend::Backend},
+    };
+
+    fn small() -> ModelSpec {
+        ModelSpec {
+            pyramid_channels: 32,
+            segmentation_channels: 32,
+            bands: ["r", "g", "b", "nir"].map(str::to_owned).into(),
+            mean: vec![0.5; 4],
+            std: vec![0.2; 4],
+            ..ModelSpec::default()
+        }
+    }
+
+    fn bits<B: Backend>(x: Tensor<B, 4>) -> Vec<u32> {
+        x.into_data().to_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+    }
+
+    #[test]
+    fn a_saved_model_comes_back_bit_for_bit_on_either_backend() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let device = Default::default();
+        let spec = small();
+        let network = Network::<Autodiff<Flex>>::seeded(&spec, 5, &device).unwrap();
+        let provenance = Provenance::from([("step".to_owned(), "12".to_owned())]);
+        save(&path, &spec, &network, &provenance).unwrap();
+        let first = std::fs::read(&path).unwrap();
+        save(&path, &spec, &network, &provenance).unwrap();
+        assert_eq!(first, std::fs::read(&path).unwrap());
+
+        assert_eq!(describe(&path).unwrap(), (spec.clone(), provenance));
+        let (read_spec, read) = load::<Flex>(&path, &device).unwrap();
+        assert_eq!(read_spec, spec);
+        assert_eq!(named_tensors(&read), named_tensors(&network));
+        assert_eq!(
+            super::super::named_ids(&read),
+            super::super::named_ids(&network),
+            "parameter ids survive a reload"
+        );
+        // 40 by 50 pixels are padded and cropped.
+        let x = Tensor::<Flex, 4>::ones([1, 4, 40, 50], &device);
+        let logits = read.forward(x.clone());
+        assert_eq!(logits.dims(), [1, 1, 40, 50]);
+        let tracked = network.forward(Tensor::from_inner(x)).inner();
+        assert_eq!(bits(logits), bits(tracked));
+    }
+
+    #[test]
+    fn a_file_that_does_not_fit_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let device = Default::default();
+        let network = Network::<Flex>::new(&small(), &device).unwrap();
+
+        std::fs::write(&path, b"not a model at all").unwrap();
+        let message = load::<Flex>(&path, &device).unwrap_err().to_string();
+        assert!(
+            message.contains("model.safetensors") && message.contains(".safetensors file"),
+            "{message}"
+        );
+
+        let wider = ModelSpec { segmentation_channels: 64, ..small() };
+        save(&path, &wider, &network, &Provenance::new()).unwrap();
+        let message = load::<Flex>(&path, &device).unwrap_err().to_string();
+        assert!(message.contains("decoder.seg_blocks.0.block.0.block.0.weight"), "{message}");
+        assert!(
+            message.contains("[64, 32, 3, 3]") && message.contains("[32, 32, 3, 3]"),
+            "{message}"
+        );
+
+        let deeper = ModelSpec { encoder: "efficientnet-b1".into(), ..small() };
+        save(&path, &deeper, &network, &Provenance::new()).unwrap();
+        let message = load::<Flex>(&path, &device).unwrap_err().to_string();
+        assert!(message.contains("efficientnet-b1"), "{message}");
+
+        let mut tensors = named_tensors(&network);
+        tensors.retain(|(name, _)| name != "decoder.p5.bias");
+        let json = serde_json::to_string(&small()).unwrap();
+        std::fs::write(&path, encode(&Provenance::from([(SPEC.to_owned(), json)]), &tensors))
+            .unwrap();
+        let message = load::<Flex>(&path, &device).unwrap_err().to_string();
+        assert!(message.contains("decoder.p5.bias"), "{message}");
+    }
+
+    #[test]
+    fn first_weights_depend_on_the_seed_only_and_have_their_bounds() {
+        let device = Default::default();
+        let a = named_tensors(&Network::<Flex>::seeded(&small(), 1, &device).unwrap());
+        assert_eq!(a, named_tensors(&Network::<Flex>::seeded(&small(), 1, &device).unwrap()));
+        let b = named_tensors(&Network::<Flex>::seeded(&small(), 2, &device).unwrap());
+        let find = |t: &[(String, TensorData)], name: &str| -> Vec<f32> {
+            t.iter().find(|(n, _)| n == name).unwrap().1.to_vec().unwrap()
+        };
+        let name = "decoder.p5.weight";
+        assert_ne!(find(&a, name), find(&b, name));
+        let bound = (6.0f32 / 320.0).sqrt();
+        let largest = find(&a, name).iter().fold(0f32, |m, v| m.max(v.abs()));
+        assert!(largest <= bound && largest > 0.95 * bound, "{largest} of {bound}");
+        assert!(find(&a, "encoder._bn0.weight").iter().all(|v| *v == 1.0));
+        assert!(find(&a, "encoder._bn0.running_var").iter().all(|v| *v == 1.0));
+        assert!(find(&a, "encoder._blocks.0._se_reduce.bias").iter().any(|v| *v != 0.0));
+        assert!(find(&a, "decoder.p5.bias").iter().all(|v| *v == 0.0));
+    }
+}

@@ -80,7 +80,9 @@ pub fn blur(image: &mut [f32], side_px: usize, sigma_px: f32) {
         })
         .collect();
     let sum: f32 = kernel.iter().sum();
-    kernel.iter_mut().for_each(|weight| *weight /= sum);
+    for weight in &mut kernel {
+        *weight /= sum;
+    }
     let mut line = vec![0.0; side_px];
     for plane in image.chunks_exact_mut(side_px * side_px) {
         for row in plane.chunks_exact_mut(side_px) {

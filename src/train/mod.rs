@@ -34,6 +34,7 @@ use std::thread::{Scope, available_parallelism};
 use std::time::Instant;
 
 use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 
 use self::batches::{Batch, Batches};
@@ -279,7 +280,9 @@ where
             values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
         };
         let mut pixels = Confusion::default();
-        measured.iter().for_each(|numbers| pixels.add(numbers.pixels));
+        for numbers in measured {
+            pixels.add(numbers.pixels);
+        }
         StepEntry {
             step: step + 1,
             epoch: self.plan.epoch(step),
@@ -480,9 +483,9 @@ where
 fn inner_losses<B: AutodiffBackend>(losses: Losses<B>) -> Losses<B::InnerBackend> {
     Losses {
         total: losses.total.inner(),
-        focal: losses.focal.map(|loss| loss.inner()),
-        dice: losses.dice.map(|loss| loss.inner()),
-        bce: losses.bce.map(|loss| loss.inner()),
+        focal: losses.focal.map(Tensor::inner),
+        dice: losses.dice.map(Tensor::inner),
+        bce: losses.bce.map(Tensor::inner),
     }
 }
 
@@ -515,7 +518,9 @@ impl Shown {
 
     fn text(&self) -> String {
         let mut pixels = Confusion::default();
-        self.pixels.iter().for_each(|counts| pixels.add(*counts));
+        for &counts in &self.pixels {
+            pixels.add(counts);
+        }
         format!(
             "loss {:.3} IoU {:.3} {:.1} tiles/s",
             self.loss.unwrap_or_default(),

@@ -67,7 +67,9 @@ impl Sampler {
                 "its weights leave no training tile; look at scale_weights, scene_weights and empty_weight",
             ));
         }
-        weights.iter_mut().for_each(|weight| *weight /= sum);
+        for weight in &mut weights {
+            *weight /= sum;
+        }
         let usable = weights.iter().filter(|&&weight| weight > 0.0).count();
         let samples_per_epoch = usable.next_multiple_of(section.batch);
         Ok(Self { weights, samples_per_epoch, seed })

@@ -174,7 +174,7 @@ mod tests {
     proptest! {
         #[test]
         fn image_and_mask_move_together(
-            angle in 0f64..6.28, scale in 0.6f64..1.6, x in 0f64..48.0, y in 0f64..48.0
+            angle in 0f64..std::f64::consts::TAU, scale in 0.6f64..1.6, x in 0f64..48.0, y in 0f64..48.0
         ) {
             let (sin, cos) = angle.sin_cos();
             let affine = Affine::at([x, y])

@@ -260,7 +260,7 @@ impl View {
     }
 
     /// Scene pixels to pixels of the window.
-    fn to_window(&self, x: f64, y: f64) -> (f64, f64) {
+    fn to_window(self, x: f64, y: f64) -> (f64, f64) {
         (x / self.scale.0 - self.window.col as f64, y / self.scale.1 - self.window.row as f64)
     }
 

@@ -47,9 +47,9 @@ pub struct TuneOptions {
     /// Smallest areas, m2.
     pub min_areas_m2: Vec<f64>,
     /// Radii of the opening, metres.
-    pub opens_m: Vec<f64>,
+    pub openings_m: Vec<f64>,
     /// Radii of the closing, metres.
-    pub closes_m: Vec<f64>,
+    pub closings_m: Vec<f64>,
     /// A building is found at an IoU above this.
     pub iou_limit: f64,
     /// Truth takes every pixel that a footprint touches.
@@ -75,8 +75,8 @@ impl Default for TuneOptions {
             // From sheds to nothing smaller than a small house.
             min_areas_m2: vec![0.0, 2.0, 4.0, 8.0, 12.0, 20.0, 30.0],
             // About nothing, one, two and three pixels of a 0.3 m scene.
-            opens_m: vec![0.0, 0.3, 0.6, 0.9],
-            closes_m: vec![0.0, 0.3, 0.6],
+            openings_m: vec![0.0, 0.3, 0.6, 0.9],
+            closings_m: vec![0.0, 0.3, 0.6],
             iou_limit: 0.5,
             all_touched: true,
             config: None,
@@ -95,9 +95,9 @@ pub struct Settings {
     /// Smallest area, m2.
     pub min_area_m2: f64,
     /// Radius of the opening, metres.
-    pub open_m: f64,
+    pub opening_m: f64,
     /// Radius of the closing, metres.
-    pub close_m: f64,
+    pub closing_m: f64,
 }
 
 /// A combination and what it scored over all scenes.
@@ -151,8 +151,8 @@ impl TuneOptions {
         let ranges: [(&str, &[f64], f64); 4] = [
             ("thresholds", &self.thresholds, 1.0),
             ("min_areas_m2", &self.min_areas_m2, f64::MAX),
-            ("opens_m", &self.opens_m, f64::MAX),
-            ("closes_m", &self.closes_m, f64::MAX),
+            ("openings_m", &self.openings_m, f64::MAX),
+            ("closings_m", &self.closings_m, f64::MAX),
         ];
         for (key, values, most) in ranges {
             if values.is_empty() || values.iter().any(|value| !(0.0..=most).contains(value)) {
@@ -205,13 +205,13 @@ pub fn run(options: &TuneOptions, progress: Progress) -> Result<TuneReport> {
 fn settings_of(options: &TuneOptions) -> Vec<Settings> {
     let mut all = Vec::new();
     for &threshold in &options.thresholds {
-        for &open_m in &options.opens_m {
-            for &close_m in &options.closes_m {
+        for &opening_m in &options.openings_m {
+            for &closing_m in &options.closings_m {
                 all.extend(options.min_areas_m2.iter().map(|&min_area_m2| Settings {
                     threshold,
                     min_area_m2,
-                    open_m,
-                    close_m,
+                    opening_m,
+                    closing_m,
                 }));
             }
         }
@@ -223,7 +223,7 @@ fn settings_of(options: &TuneOptions) -> Vec<Settings> {
 fn order(a: &Trial, b: &Trial, objective: Objective) -> std::cmp::Ordering {
     let plainness = |t: &Trial| {
         let s = &t.settings;
-        [(s.threshold - 0.5).abs(), s.open_m + s.close_m, s.min_area_m2]
+        [(s.threshold - 0.5).abs(), s.opening_m + s.closing_m, s.min_area_m2]
     };
     b.score(objective).total_cmp(&a.score(objective)).then_with(|| {
         let pairs = plainness(a).into_iter().zip(plainness(b));
@@ -240,8 +240,8 @@ fn edited_config(path: &Path, best: &Settings, title: &str) -> Result<String> {
     let values = [
         ("threshold", best.threshold),
         ("min_area_m2", best.min_area_m2),
-        ("open_m", best.open_m),
-        ("close_m", best.close_m),
+        ("opening_m", best.opening_m),
+        ("closing_m", best.closing_m),
     ];
     settings::with_values(&text, "polygonize", &values).map_err(|problem| {
         Error::input(
@@ -257,7 +257,7 @@ fn title(report: &TuneReport) -> String {
     let Trial { settings: s, pixels, buildings } = &report.best;
     format!(
         "best: threshold {:.2}, opening {} m, closing {} m, from {} m2 on: pixel IoU {:.3}, building F1 {:.3}",
-        s.threshold, s.open_m, s.close_m, s.min_area_m2, pixels.iou, buildings.f1
+        s.threshold, s.opening_m, s.closing_m, s.min_area_m2, pixels.iou, buildings.f1
     )
 }
 
@@ -268,11 +268,12 @@ fn panels(report: &TuneReport) -> Vec<Panel> {
         let on_cut = |s: &Settings| {
             let mut moved = *s;
             // Equal to the winner in everything but the axis.
-            match x(&Settings { threshold: 1.0, min_area_m2: 2.0, open_m: 3.0, close_m: 4.0 }) {
+            match x(&Settings { threshold: 1.0, min_area_m2: 2.0, opening_m: 3.0, closing_m: 4.0 })
+            {
                 1.0 => moved.threshold = best.threshold,
                 2.0 => moved.min_area_m2 = best.min_area_m2,
-                3.0 => moved.open_m = best.open_m,
-                _ => moved.close_m = best.close_m,
+                3.0 => moved.opening_m = best.opening_m,
+                _ => moved.closing_m = best.closing_m,
             }
             moved == best
         };
@@ -311,8 +312,8 @@ fn panels(report: &TuneReport) -> Vec<Panel> {
             ],
         },
         both("smallest area, m2", |s| s.min_area_m2),
-        both("radius of opening, m", |s| s.open_m),
-        both("radius of closing, m", |s| s.close_m),
+        both("radius of opening, m", |s| s.opening_m),
+        both("radius of closing, m", |s| s.closing_m),
     ]
 }
 
@@ -339,7 +340,7 @@ impl TuneReport {
         let rows = thresholds.into_iter().filter_map(best_of).map(|t| {
             let s = &t.settings;
             let mut cells = vec![format!("{:.2}", s.threshold)];
-            cells.extend([s.open_m, s.close_m, s.min_area_m2].map(|v| v.to_string()));
+            cells.extend([s.opening_m, s.closing_m, s.min_area_m2].map(|v| v.to_string()));
             let b = &t.buildings;
             let metrics = [t.pixels.iou, b.f1, b.precision, b.recall];
             cells.extend(metrics.map(|metric| format!("{metric:.4}")));

@@ -8,7 +8,6 @@ use crate::config::polygonize::PolygonizeOptions;
 use crate::error::{Error, Result};
 use crate::evaluate::SceneInputs;
 use crate::evaluate::buildings::{BuildingCounts, Pair, count, matched, pairs_above};
-use crate::evaluate::overlap::Shape;
 use crate::evaluate::pixels::{Confusion, is_building};
 use crate::evaluate::region::{Judged, Region, points_inside};
 use crate::evaluate::scanline::PixelShape;
@@ -37,7 +36,7 @@ pub(super) fn all(
                 bar.inc(1);
                 counts
             })
-            .collect::<Result<_>>()?;
+            .collect();
         for (sum, part) in sums.iter_mut().zip(parts.into_iter().flatten()) {
             *sum = (sum.0.plus(part.0), sum.1.plus(part.1));
         }
@@ -102,12 +101,12 @@ impl TuneScene {
         &self,
         group: &[Settings],
         options: &TuneOptions,
-    ) -> Result<Vec<(Confusion, BuildingCounts)>> {
+    ) -> Vec<(Confusion, BuildingCounts)> {
         let least = group.iter().map(|s| s.min_area_m2).fold(f64::INFINITY, f64::min);
         let polygonize = PolygonizeOptions {
             threshold: group[0].threshold,
-            opening_m: group[0].open_m,
-            closing_m: group[0].close_m,
+            opening_m: group[0].opening_m,
+            closing_m: group[0].closing_m,
             min_area_m2: least,
             ..options.base.clone()
         };
@@ -119,13 +118,13 @@ impl TuneScene {
             outlines.into_iter().map(|outline| outline.polygon.into()).collect();
         let found = self.region.judge(&polygons);
         let pairs = pairs_above(&found.shapes, &self.truth.shapes, options.iou_limit);
-        Ok(group
+        group
             .iter()
             .map(|settings| {
                 let kept = |index: usize| areas_m2[index] >= settings.min_area_m2;
                 (self.confusion(&pixels, kept), count_kept(&pairs, &found, &self.truth, kept))
             })
-            .collect())
+            .collect()
     }
 
     /// True and false positives among the pixels of one polygon. Polygons of one run share no pixel.
@@ -169,6 +168,7 @@ fn count_kept(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::overlap::Shape;
 
     #[test]
     fn polygons_below_the_smallest_area_count_as_if_they_were_not_there() {

@@ -163,7 +163,7 @@ fn create<T: GdalType>(
 ) -> Result<Dataset> {
     init();
     let driver = gdal::DriverManager::get_driver_by_name("GTiff").map_err(Error::gdal(path))?;
-    let options = RasterCreationOptions::from_iter(options.iter().copied());
+    let options: RasterCreationOptions = options.iter().copied().collect();
     let mut dataset = driver
         .create_with_band_type_with_options::<T, _>(path, grid.width, grid.height, bands, &options)
         .map_err(Error::gdal(path))?;

@@ -38,6 +38,7 @@ impl Matrix {
 ///
 /// # Safety
 /// All of `a` `[m, k]` and `b` `[k, n]` must lie in their slices.
+#[expect(clippy::too_many_arguments, reason = "sizes and matrices of a GEMM")]
 unsafe fn product(
     m: usize,
     n: usize,
@@ -136,6 +137,7 @@ fn by_tap(weight: &[f32], channels: (usize, usize), taps: usize, turned: bool) -
 }
 
 /// Convolution of stride 1 of padded images by weights `[taps, m, in]`, to `[n, m, out_h, out_w]`.
+#[expect(clippy::too_many_arguments, reason = "the shape of a convolution")]
 fn shifted(
     x: &Padded,
     n: usize,
@@ -295,7 +297,7 @@ fn strided(
                 false,
                 Matrix::new(weight, 0, k, 1),
                 Matrix::new(seen, 0, px, 1),
-            )
+            );
         };
         for c in 0..m {
             // SAFETY: these rows of this channel belong to this task.

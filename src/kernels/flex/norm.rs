@@ -148,7 +148,7 @@ pub fn affine(
         .enumerate()
         .with_min_len(plane::planes_per_task(plane_px))
         .for_each(|(p, (out, x))| {
-            apply(x, 0.0, scale[p % channels], shift[p % channels], activation, out)
+            apply(x, 0.0, scale[p % channels], shift[p % channels], activation, out);
         });
     out
 }
