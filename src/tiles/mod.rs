@@ -281,11 +281,14 @@ fn write_index(out: &Path, dataset: &Dataset, cut: &[Cut<'_>]) -> Result<Vec<Til
     for (scene, tile, kept) in kept(cut) {
         let way = ways[scene].as_ref();
         let grid = &dataset.scenes[scene].scales[tile.scale].grid;
-        // Beside scenes with a place on Earth, one without has an empty outline.
+        // Beside scenes with a place on Earth, one without has an empty outline, and so has a tile
+        // with a corner in the sky (a weather satellite's full disk).
+        let nowhere = || geo::MultiPolygon(Vec::new()).into();
         let outline = if in_degrees && way.is_none() {
-            geo::MultiPolygon(Vec::new()).into()
+            nowhere()
         } else {
-            ground::outline(grid, tile.window, 0.0, way)?.into()
+            ground::outline(grid, tile.window, 0.0, way)
+                .map_or_else(|_| nowhere(), geo::Geometry::Polygon)
         };
         rows.push((&kept.record, outline));
     }

@@ -44,7 +44,8 @@ pub struct Pixels {
 /// An open scene. May move between threads; each thread that reads opens its own.
 pub struct Scene {
     dataset: Dataset,
-    /// What `dataset` refers to where it is a VRT made here: closed after it, by the order of the fields.
+    /// What `dataset` reads from where it is a VRT in memory: closing a source closes it for good,
+    /// whoever refers to it. Fields drop in this order.
     _sources: Vec<Dataset>,
     path: PathBuf,
     grid: Grid,
@@ -82,7 +83,6 @@ impl Scene {
     pub fn open_with(path: impl AsRef<Path>, options: &SceneOptions) -> Result<Self> {
         let path = path.as_ref().to_owned();
         let mut dataset = dataset::open(&path, false)?;
-        let mut sources = Vec::new();
         if dataset.raster_count() == 0 {
             return Err(Error::input(
                 &path,
@@ -91,11 +91,12 @@ impl Scene {
                 "if the file holds subdatasets, name one (`gdalinfo` lists them)",
             ));
         }
+        let mut sources = Vec::new();
         if let Some(nodata) = options.nodata
             && let Some(vrt) =
                 dataset::to_vrt(&dataset, VrtProgram::AssignNodata(&nodata.to_string()))
         {
-            sources.push(std::mem::replace(&mut dataset, vrt));
+            sources.insert(0, std::mem::replace(&mut dataset, vrt));
         }
         // SAFETY: counts the ground control points of an open dataset.
         let control_points = unsafe { gdal_sys::GDALGetGCPCount(dataset.c_dataset()) };
@@ -103,7 +104,7 @@ impl Scene {
             && dataset.geo_transform().is_err()
             && let Some(warped) = dataset::to_vrt(&dataset, VrtProgram::WarpWithAlpha)
         {
-            sources.push(std::mem::replace(&mut dataset, warped));
+            sources.insert(0, std::mem::replace(&mut dataset, warped));
         }
         let grid = super::grid_of(&dataset);
         let gdal_error = Error::gdal(&path);
@@ -120,8 +121,6 @@ impl Scene {
             ));
         }
         let mask = mask_of(&dataset, &path, &bands)?;
-        // The newest VRT refers to the one before it.
-        sources.reverse();
         let mut scene = Self {
             dataset,
             _sources: sources,
