@@ -31,7 +31,7 @@ GEOSEG := $(TARGET_DIR)/release/geoseg
 folder_of = @$(if $(filter runs/%,$(1)),mkdir -p $(dir $(1)),true)
 OPTIONS = $(foreach file,$(CONFIG),--config $(file)) $(foreach pair,$(SET),--set $(pair)) $(ARGS)
 
-.PHONY: help install-deps build demo test check fmt clippy deny doc tiles train infer eval bench gpu-check
+.PHONY: help install-deps build demo test check fmt clippy deny doc tiles train infer eval gpu-check
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -131,34 +131,8 @@ deny:
 	if cargo deny fetch db >/dev/null 2>&1; then cargo deny --locked check advisories; \
 	else echo '*** The advisory database cannot be reached: advisories were NOT checked.' >&2; fi
 
-bench: build ## Time the stages
-	cargo bench --locked --benches
-
 # --- GPU --------------------------------------------------------------------------------------------
 
-# `make gpu-check` on the machine with the GPU. Where that one has no Rust, `make gpu-check-pack` here first,
-# then carry $(PACK): it holds the tests, the program, and the libraries that they need.
-PACK := gpu-check
-PACK_FEATURES ?= cuda
-
-.PHONY: gpu-check-pack
-gpu-check-pack: install-deps
-	rm -rf $(PACK); mkdir -p $(PACK)/lib $(PACK)/proj
-	cargo build --release --locked --features $(PACK_FEATURES)
-	cp $(GEOSEG) $(PACK)/
-	cargo test --release --locked --features $(PACK_FEATURES) --no-run --test gpu --message-format=json \
-	  | sed -n 's/.*"executable":"\([^"]*gpu-[^"]*\)".*/\1/p' | xargs -I{} cp {} $(PACK)/gpu-tests
-	strip $(PACK)/geoseg $(PACK)/gpu-tests
-	ldd $(PACK)/geoseg | awk '/=> \// {print $$3}' \
-	  | grep -vE '/(libc|libm|libdl|librt|libpthread|ld-linux[^/]*)\.so' | xargs -r cp -Lt $(PACK)/lib
-	cp "$$(dirname "$$(find /usr/share/proj -name proj.db)")"/proj.db $(PACK)/proj/ || true
-	du -sh $(PACK)
-
-gpu-check: ## On a machine with a GPU: correctness tests, then timings, under 10 minutes
-	@if [ -x $(PACK)/gpu-tests ]; then \
-	  export LD_LIBRARY_PATH="$$PWD/$(PACK)/lib:$${LD_LIBRARY_PATH:-}" PROJ_DATA="$$PWD/$(PACK)/proj" PROJ_LIB="$$PWD/$(PACK)/proj"; \
-	  $(PACK)/geoseg doctor; timeout 300 $(PACK)/gpu-tests --test-threads 1 --nocapture; \
-	else \
-	  cargo build --release --locked; $(GEOSEG) doctor; \
-	  timeout 300 cargo test --release --locked --test gpu -- --test-threads 1 --nocapture; \
-	fi
+gpu-check: install-deps ## On a machine with a GPU: operators and a training step, then the demo on CUDA
+	GEOSEG_VULKAN=1 cargo test --release --locked --features vulkan --test vulkan -- --nocapture
+	$(MAKE) demo DEVICE=cuda
