@@ -1,6 +1,17 @@
 //! From a raster file to a file of buildings, and against GDAL's own polygonizer.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::items_after_statements,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::unnecessary_wraps,
+    clippy::manual_is_multiple_of,
+    clippy::many_single_char_names,
+    clippy::needless_pass_by_value,
+    clippy::naive_bytecount,
+    missing_docs
+)]
 
 use std::path::{Path, PathBuf};
 

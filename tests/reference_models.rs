@@ -1,5 +1,16 @@
 //! Networks against numbers computed with PyTorch (`../shared/reference`, or `$GEOSEG_SHARED/reference`).
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::items_after_statements,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::unnecessary_wraps,
+    clippy::manual_is_multiple_of,
+    clippy::many_single_char_names,
+    clippy::needless_pass_by_value,
+    clippy::naive_bytecount
+)]
 
 mod common;
 

@@ -1,5 +1,16 @@
 //! Rasters of every awkward kind through the tiles stage: no panic, and either a set or one error.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::items_after_statements,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::unnecessary_wraps,
+    clippy::manual_is_multiple_of,
+    clippy::many_single_char_names,
+    clippy::needless_pass_by_value,
+    clippy::naive_bytecount
+)]
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,16 @@
 //! The tiles stage from files to files.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::items_after_statements,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::unnecessary_wraps,
+    clippy::manual_is_multiple_of,
+    clippy::many_single_char_names,
+    clippy::needless_pass_by_value,
+    clippy::naive_bytecount
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,17 @@
 //! Losses, schedules and AdamW against the numbers that PyTorch gave (`../shared/reference`).
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::items_after_statements,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::unnecessary_wraps,
+    clippy::manual_is_multiple_of,
+    clippy::many_single_char_names,
+    clippy::needless_pass_by_value,
+    clippy::naive_bytecount,
+    missing_docs
+)]
 
 mod common;
 

@@ -91,7 +91,7 @@ impl ConfigArgs {
 /// What to compute on.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct DeviceArgs {
-    /// auto, cpu, cuda[:N] or vulkan[:N]; auto takes CUDA where it works and the CPU elsewhere
+    /// auto, cpu, cuda, cuda:N, vulkan or vulkan:N; auto takes CUDA where it works and the CPU elsewhere
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
 }

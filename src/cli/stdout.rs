@@ -23,7 +23,7 @@ pub fn print(text: &str) -> Result<()> {
 /// Prints `value` as indented JSON.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_json<T: Serialize>(value: &T) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Error::io("stdout")(e.into()))?;
     print(&text)

@@ -1,7 +1,7 @@
 //! The operators that burn does too slowly on the CPU, or not at all when training on a GPU.
 //!
 //! [`Kernels`] extends burn's `Backend`. Its default methods are the plain forms of [`plain`]: tensor operations that run,
-//! forward and backward, on every `CubeCL` backend. [`flex`] overrides them with CPU code; [`autodiff`] gives each
+//! forward and backward, on every `CubeCL` backend. [`flex`] overrides them with CPU code; `autodiff` gives each
 //! its gradient once, for every backend below. Networks call the functions of this file, which take and return tensors.
 
 mod autodiff;

@@ -56,7 +56,7 @@ pub struct Style {
     pub greenness: f32,
     /// Share of trees that are palms.
     pub palms: f64,
-    /// Weights of the roof materials, in the order of [`super::roofs::MATERIALS`].
+    /// Weights of the roof materials, in the order of `roofs::MATERIALS`.
     pub roofs: [f64; 7],
     /// The camera's colour cast.
     pub cast: Rgb,
