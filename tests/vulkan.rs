@@ -1,4 +1,4 @@
-//! The networks on a CubeCL backend: Vulkan, in software where there is no GPU (lavapipe:
+//! The operators on a CubeCL backend: Vulkan, in software where there is no GPU (lavapipe:
 //! `VK_ICD_FILENAMES=/usr/share/vulkan/icd.d/lvp_icd.x86_64.json`). Without a Vulkan device the test is skipped, unless
 //! `GEOSEG_VULKAN=1` demands it.
 #![allow(
