@@ -83,11 +83,10 @@ pub fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
 ///
 /// `2^n e^r` with `|r| <= ln 2 / 2` and a polynomial of degree 6 (its coefficients are Taylor's, the last ones moved
 /// for the smallest error over that range, as in the Cephes library).
-#[allow(
-    clippy::inline_always,
+#[expect(
     clippy::excessive_precision,
     clippy::unreadable_literal,
-    reason = "compiled along with each version of a loop; coefficients as published"
+    reason = "coefficients as published"
 )]
 #[inline(always)]
 pub fn exp<const FMA: bool>(x: f32) -> f32 {
