@@ -1,4 +1,4 @@
-//! The operators on a CubeCL backend: Vulkan, in software where there is no GPU (lavapipe:
+//! Operators and whole networks on a CubeCL backend: Vulkan, in software where there is no GPU (lavapipe:
 //! `VK_ICD_FILENAMES=/usr/share/vulkan/icd.d/lvp_icd.x86_64.json`). Without a Vulkan device the test is skipped, unless
 //! `GEOSEG_VULKAN=1` demands it.
 #![allow(
@@ -15,11 +15,18 @@
 )]
 #![cfg(feature = "vulkan")]
 
+use std::collections::HashMap;
+
 use burn::backend::{Autodiff, Flex, Vulkan};
+use burn::module::AutodiffModule;
+use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
-use geoseg::kernels::{
-    Activation, Kernels, Norm, NormOver, Padding, Sliding, bilinear, conv, depthwise, nearest,
-    normalize, silu,
+use geoseg::{
+    kernels::{
+        Activation, Kernels, Norm, NormOver, Padding, Sliding, bilinear, conv, depthwise, nearest,
+        normalize, silu,
+    },
+    model::{ModelSpec, Network, named_ids, named_tensors},
 };
 
 fn values<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
@@ -117,4 +124,81 @@ fn on_vulkan<T>(run: fn() -> T) -> Option<T> {
             None
         }
     }
+}
+
+/// Training logits, gradients, and evaluated logits after the running statistics moved.
+struct Outcome {
+    logits: Vec<f32>,
+    grads: HashMap<String, Vec<f32>>,
+    evaluated: Vec<f32>,
+    running: HashMap<String, Vec<f32>>,
+}
+
+fn run<B: Kernels>() -> Outcome {
+    let device = Default::default();
+    let spec = ModelSpec {
+        pyramid_channels: 32,
+        segmentation_channels: 32,
+        // A fast momentum brings the running statistics near the batch's.
+        batch_norm_momentum: 0.9,
+        ..ModelSpec::default()
+    };
+    let network = Network::<Autodiff<B>>::seeded(&spec, 3, &device).unwrap();
+    let (n, px) = (2, 64);
+    let wave = |i: usize| ((i * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0;
+    let image: Vec<f32> = (0..n * 3 * px * px).map(wave).collect();
+    let weight: Vec<f32> = (0..n * px * px).map(|i| wave(i + 17)).collect();
+    let x = Tensor::<Autodiff<B>, 4>::from_data(TensorData::new(image, [n, 3, px, px]), &device);
+    let weight =
+        Tensor::<Autodiff<B>, 4>::from_data(TensorData::new(weight, [n, 1, px, px]), &device);
+    let logits = network.forward_train(x.clone(), 11);
+    let grads = (logits.clone() * weight).mean().backward();
+    let grads = GradientsParams::from_grads(grads, &network);
+    let by_name = named_ids(&network)
+        .into_iter()
+        .filter_map(|(name, id)| Some((name, values(grads.get::<B, 4>(id)?))))
+        .collect();
+    let inner = network.valid();
+    let running = named_tensors(&inner)
+        .into_iter()
+        .filter(|(name, _)| name.contains(".running_"))
+        .map(|(name, data)| (name, data.to_vec().unwrap()))
+        .collect();
+    Outcome {
+        logits: values(logits.inner()),
+        grads: by_name,
+        evaluated: values(inner.forward(x.inner())),
+        running,
+    }
+}
+
+#[test]
+fn a_training_step_and_an_evaluation_agree_with_the_cpu() {
+    let Some(vulkan) = on_vulkan(run::<Vulkan>) else { return };
+    let cpu = run::<Flex>();
+    let mut far = Vec::new();
+    let mut check = |what: &str, found: &[f32], expected: &[f32]| {
+        let apart = distance(found, expected);
+        if !(apart < 1e-3) {
+            far.push(format!("{what}: {apart:.1e}"));
+        }
+    };
+    check("training logits", &vulkan.logits, &cpu.logits);
+    check("evaluated logits", &vulkan.evaluated, &cpu.evaluated);
+    for (name, expected) in &cpu.running {
+        // What follows a normalised layer through a linear one has a mean of 0 but for rounding.
+        if name.ends_with("_bn0.running_mean") && !name.starts_with("encoder._bn0") {
+            continue;
+        }
+        check(name, &vulkan.running[name], expected);
+    }
+    let norm = |v: &Vec<f32>| v.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+    let largest = cpu.grads.values().map(norm).fold(0.0, f64::max);
+    for (name, expected) in &cpu.grads {
+        // Shifts that a later normalisation removes have no gradient but rounding.
+        if norm(expected) > 1e-6 * largest {
+            check(name, &vulkan.grads[name], expected);
+        }
+    }
+    assert!(far.is_empty(), "further than 1e-3 from the CPU: {far:#?}");
 }

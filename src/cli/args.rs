@@ -104,12 +104,6 @@ impl DeviceArgs {
     pub fn resolve(self) -> Result<Device> {
         let device = device::resolve(self.device)?;
         tracing::info!("device: {device}");
-        if device != Device::Cpu {
-            tracing::warn!(
-                "{device}: whole networks have not been proved to give the CPU's results on this kind of \
-                 device yet; compare with --device cpu before you rely on them"
-            );
-        }
         Ok(device)
     }
 }

@@ -325,7 +325,6 @@ pub fn bilinear_grad<B: Backend>(
 
 /// Every pixel becomes a block.
 pub fn nearest<B: Backend>(x: FloatTensor<B>, factor: usize) -> FloatTensor<B> {
-    // As matrix products, like the bilinear form: no reshaping of expanded tensors.
     let x = tensor::<B, 4>(x);
     let (device, [_, _, h, w]) = (x.device(), x.dims());
     let rows = nearest_matrix(h, factor, &device);
