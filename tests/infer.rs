@@ -184,6 +184,19 @@ fn nodata_is_never_scored_and_windows_without_data_are_skipped() {
 }
 
 #[test]
+fn gaps_that_the_scene_does_not_declare_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let gap = |col: usize, row: usize| if col < 150 { 0 } else { noise(col, row).max(1) };
+    let path = scene(folder.path(), 300, 100, gap);
+    let (report, _, _) = score(&path, &config(32, 8, 2), &Region::default(), identity).unwrap();
+    assert!(report.black_windows > 10 && report.skipped_windows == 0, "{report:?}");
+    let mut declared = config(32, 8, 2);
+    declared.input.nodata = Some(0.0);
+    let (report, _, _) = score(&path, &declared, &Region::default(), identity).unwrap();
+    assert!(report.skipped_windows > 10 && report.black_windows == 0, "{report:?}");
+}
+
+#[test]
 fn a_box_scores_its_part_exactly_as_the_whole_scene_would() {
     let folder = tempfile::tempdir().unwrap();
     let path = scene(folder.path(), 400, 300, noise);

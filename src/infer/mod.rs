@@ -38,6 +38,8 @@ pub struct Report {
     pub windows: usize,
     /// Windows without a pixel to score.
     pub skipped_windows: usize,
+    /// Windows that are black throughout, and not declared to be nodata.
+    pub black_windows: usize,
     /// Ground sample distance of the scores along (columns, rows), metres.
     pub gsd_m: Option<(f64, f64)>,
     /// Wall time.
@@ -76,7 +78,7 @@ pub fn run(
     let scene_path = input.scene_path().to_owned();
 
     let mut windows = 0;
-    let (scored_pixels, skipped_windows) = std::thread::scope(|scope| -> Result<(u64, usize)> {
+    let (scored_pixels, counts) = std::thread::scope(|scope| -> Result<(u64, strips::Counts)> {
         let (to_network, from_reader) = sync_channel(QUEUE);
         let (to_blender, from_network) = sync_channel(QUEUE);
         let plan = &plan;
@@ -125,10 +127,10 @@ pub fn run(
         // Both neighbours see their channel close and return.
         drop(to_blender);
         let written = join(writer)?;
-        let skipped = join(reader);
+        let counts = join(reader);
         match failure {
             Some(error) => Err(error),
-            None => Ok((written?, skipped??)),
+            None => Ok((written?, counts??)),
         }
     })?;
     bar.finish();
@@ -140,11 +142,20 @@ pub fn run(
             "check the scene's nodata value and alpha band, and that the area of interest lies on data",
         ));
     }
+    if counts.black > 0 {
+        tracing::warn!(
+            "{}: {} of {windows} windows are wholly black and were scored like ground; if they are gaps, \
+             declare the nodata value: --set input.nodata=0",
+            scene_path.display(),
+            counts.black
+        );
+    }
     Ok(Report {
         pixels: region.area() as u64,
         scored_pixels,
         windows,
-        skipped_windows,
+        skipped_windows: counts.skipped,
+        black_windows: counts.black,
         gsd_m,
         seconds: started.elapsed().as_secs_f64(),
     })

@@ -46,31 +46,40 @@ pub enum Message {
     Rows(FinishedRows),
 }
 
-/// Reads the whole region and returns the number of windows skipped for want of a pixel to score.
-/// Stops quietly when the receiver is gone.
-pub fn read(input: &Input, plan: &Plan, batch: usize, to: &SyncSender<Message>) -> Result<usize> {
+/// Windows that the network had no use for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Not scored: without a pixel to score.
+    pub skipped: usize,
+    /// Scored, though every pixel of every band is 0: most likely a gap that the scene does not declare.
+    pub black: usize,
+}
+
+/// Reads the whole region. Stops quietly when the receiver is gone.
+pub fn read(input: &Input, plan: &Plan, batch: usize, to: &SyncSender<Message>) -> Result<Counts> {
     let mut strip = Strip::new(input, plan);
     let normalise = Normalise::new(input);
-    let mut skipped = 0;
+    let mut counts = Counts::default();
     let mut finished = plan.rows.from;
     for (row_index, &top) in plan.rows.starts.iter().enumerate() {
         strip.advance(input, plan.rows.inside(row_index))?;
         let mut pending = strip.empty_batch(plan);
         for (col_index, &left) in plan.cols.starts.iter().enumerate() {
             if !strip.any_wanted(plan, col_index) {
-                skipped += 1;
+                counts.skipped += 1;
                 continue;
             }
+            counts.black += usize::from(strip.all_black(plan, col_index));
             strip.cut(plan, &normalise, (left, top), &mut pending);
             if pending.positions.len() == batch {
                 let full = std::mem::replace(&mut pending, strip.empty_batch(plan));
                 if to.send(Message::Batch(full)).is_err() {
-                    return Ok(skipped);
+                    return Ok(counts);
                 }
             }
         }
         if !pending.positions.is_empty() && to.send(Message::Batch(pending)).is_err() {
-            return Ok(skipped);
+            return Ok(counts);
         }
         // The next window row begins where these rows end; after the last, all are finished.
         let end = plan
@@ -82,11 +91,11 @@ pub fn read(input: &Input, plan: &Plan, batch: usize, to: &SyncSender<Message>) 
         let wanted = strip.wanted_rows(plan, finished, end);
         if end > finished && to.send(Message::Rows(FinishedRows { row: finished, wanted })).is_err()
         {
-            return Ok(skipped);
+            return Ok(counts);
         }
         finished = end;
     }
-    Ok(skipped)
+    Ok(counts)
 }
 
 /// `(x / 255 - mean) / std` per band as a table.
@@ -175,6 +184,15 @@ impl Strip {
             let start = (row - self.top) * self.width;
             self.wanted[start + from - self.left..start + to - self.left].contains(&true)
         })
+    }
+
+    /// Whether every pixel under a window is valid and 0 in every band.
+    fn all_black(&self, plan: &Plan, col_index: usize) -> bool {
+        let (from, to) = plan.cols.inside(col_index);
+        let (from, to) = (from - self.left, to - self.left);
+        let mut lines = self.data.chunks_exact(self.width);
+        lines.all(|line| line[from..to].iter().all(|value| *value == 0))
+            && self.valid.chunks_exact(self.width).all(|line| !line[from..to].contains(&false))
     }
 
     /// Appends the window at `(left, top)`, mirrored where it leaves the scene.
