@@ -555,7 +555,6 @@ fn within(key: &str, value: f64, low: f64, high: f64) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     const COMMENTED: &str = include_str!("../../config/train.toml");

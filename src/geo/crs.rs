@@ -215,7 +215,6 @@ impl Reprojection {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use geo::{CoordsIter, polygon};
 

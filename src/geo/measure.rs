@@ -42,7 +42,6 @@ pub fn area_m2(polygon: &geo::Polygon<f64>, crs: Option<&Crs>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use geo::polygon;
 
