@@ -1,13 +1,24 @@
 //! Progress of long work: a bar on a terminal, sparse log lines elsewhere, nothing in tests.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// The shortest pause between two log lines of one piece of work; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_mins(2);
+
+/// All bars on the terminal; none where there has not been one.
+static BARS: OnceLock<MultiProgress> = OnceLock::new();
+
+/// Takes the bars off the terminal while `print` writes to it.
+pub fn suspend<T>(print: impl FnOnce() -> T) -> T {
+    match BARS.get() {
+        Some(bars) => bars.suspend(print),
+        None => print(),
+    }
+}
 
 /// How progress is shown. Stages receive it and make a [`Bar`] for each piece of work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +37,8 @@ impl Progress {
     pub fn bar(self, what: &str, total: u64, unit: &str) -> Bar {
         let bar = match self {
             Self::Terminal => {
-                let bar = ProgressBar::new(total);
+                let bars = BARS.get_or_init(MultiProgress::new);
+                let bar = bars.add(ProgressBar::new(total));
                 let template = format!(
                     "{what:<10} {{bar:32}} {{pos}}/{{len}} {unit} {{per_sec:>8}} eta {{eta}} {{msg}}"
                 );

@@ -1,21 +1,8 @@
 //! Wrong input: one line that says what is wrong, a failing exit code, nothing left behind.
-#![allow(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::items_after_statements,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::unnecessary_wraps,
-    clippy::manual_is_multiple_of,
-    clippy::many_single_char_names,
-    clippy::needless_pass_by_value,
-    clippy::naive_bytecount,
-    missing_docs
-)]
 
 mod support;
 
-use support::Place;
+use support::program::Place;
 
 /// Stages with a configuration, and the arguments that they need besides.
 const CONFIGURED: &[(&str, &[&str])] = &[

@@ -1,21 +1,8 @@
 //! Help, completions, doctor: what the program says about itself.
-#![allow(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::items_after_statements,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::unnecessary_wraps,
-    clippy::manual_is_multiple_of,
-    clippy::many_single_char_names,
-    clippy::needless_pass_by_value,
-    clippy::naive_bytecount,
-    missing_docs
-)]
 
 mod support;
 
-use support::Place;
+use support::program::Place;
 
 const SUBCOMMANDS: &[&str] =
     &["synth", "tiles", "train", "infer", "polygonize", "eval", "tune", "doctor", "completions"];

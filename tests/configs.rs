@@ -1,17 +1,4 @@
 //! The configuration files that the project ships fit their types.
-#![allow(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::items_after_statements,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::unnecessary_wraps,
-    clippy::manual_is_multiple_of,
-    clippy::many_single_char_names,
-    clippy::needless_pass_by_value,
-    clippy::naive_bytecount,
-    missing_docs
-)]
 
 use std::path::{Path, PathBuf};
 

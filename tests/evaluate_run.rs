@@ -1,17 +1,5 @@
 //! `evaluate::run` on files: scenes, vectors, scores and masks whose metrics are known by hand.
-#![allow(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::items_after_statements,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::unnecessary_wraps,
-    clippy::manual_is_multiple_of,
-    clippy::many_single_char_names,
-    clippy::needless_pass_by_value,
-    clippy::naive_bytecount,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, reason = "clippy.toml covers tests, not their helpers")]
 
 use std::path::{Path, PathBuf};
 
@@ -203,7 +191,7 @@ fn a_large_place_is_counted_in_strips_as_if_at_once() {
     let s = report.total.pixels[0].scores;
     // A metre of the map is not quite one on the ground, so rows are not exactly 3000.
     let rows = s.true_positive / 17;
-    assert!(s.true_positive % 17 == 0 && (2999..=3003).contains(&rows), "{rows} rows");
+    assert!(s.true_positive.is_multiple_of(17) && (2999..=3003).contains(&rows), "{rows} rows");
     assert!(s.false_positive == 0 && (17 * 16..=17 * 18).contains(&s.false_negative), "{s:?}");
 }
 

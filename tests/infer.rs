@@ -1,16 +1,5 @@
 //! The sliding window over whole scenes, with stand-ins for the network whose answer is known.
-#![allow(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::items_after_statements,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::unnecessary_wraps,
-    clippy::manual_is_multiple_of,
-    clippy::many_single_char_names,
-    clippy::needless_pass_by_value,
-    clippy::naive_bytecount
-)]
+#![allow(clippy::unwrap_used, reason = "clippy.toml covers tests, not their helpers")]
 
 use std::path::{Path, PathBuf};
 
@@ -71,6 +60,7 @@ fn noise(col: usize, row: usize) -> u8 {
     ((col * 2_654_435_761 + row * 40_503 + (col * row) % 91) % 251) as u8
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a scorer may fail")]
 fn identity(batch: &Batch) -> Result<Vec<f32>> {
     Ok(batch.pixels.clone())
 }
@@ -113,6 +103,7 @@ fn blending_gives_back_what_every_window_agrees_on() {
 }
 
 /// Scores that depend on the position inside the window: blended, they differ from window to window.
+#[expect(clippy::unnecessary_wraps, reason = "a scorer may fail")]
 fn ramp(batch: &Batch) -> Result<Vec<f32>> {
     let side = batch.window_px;
     let window = (0..side * side).map(|i| ((i % side) + 2 * (i / side)) as f32 / (3 * side) as f32);

@@ -1,20 +1,9 @@
 //! Rasters of every awkward kind through infer and polygonize, with a stand-in for the network: no
 //! panic, and either whole results or one error that names the file.
-#![allow(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::items_after_statements,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::unnecessary_wraps,
-    clippy::manual_is_multiple_of,
-    clippy::many_single_char_names,
-    clippy::needless_pass_by_value,
-    clippy::naive_bytecount,
-    missing_docs
-)]
 
-use std::path::{Path, PathBuf};
+mod support;
+
+use std::path::Path;
 
 use geoseg::Result;
 use geoseg::config::PolygonizeOptions;
@@ -27,23 +16,13 @@ use geoseg::output::Staged;
 use geoseg::polygonize;
 use geoseg::progress::Progress;
 use rayon::prelude::*;
+use support::shared::awkward_files;
 
 /// Larger scenes are read at a coarser resolution, to keep the test short.
 const MOST_PX: usize = 1_000_000;
 
-fn rasters() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/robust");
-    let Ok(folders) = std::fs::read_dir(&root) else {
-        eprintln!("skipped: no {}", root.display());
-        return Vec::new();
-    };
-    let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
-    let mut found: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
-    found.sort();
-    found
-}
-
 /// Bright is building: some shapes, whatever the scene.
+#[expect(clippy::unnecessary_wraps, reason = "a scorer may fail")]
 fn bright(batch: &Batch) -> Result<Vec<f32>> {
     let plane = batch.window_px * batch.window_px;
     let windows = batch.pixels.chunks(plane * batch.bands);
@@ -84,7 +63,7 @@ fn infer(scene: &Path, value_range: Option<[f64; 2]>, out: &Path) -> Result<u64>
 
 #[test]
 fn every_raster_gives_whole_results_or_one_error_that_names_it() {
-    let files = rasters();
+    let files = awkward_files();
     let results = files.par_iter().map(|scene| {
         let name = scene.file_name().unwrap().to_string_lossy().into_owned();
         let mut lines = Vec::new();

@@ -1,26 +1,18 @@
 //! From a raster file to a file of buildings, and against GDAL's own polygonizer.
-#![allow(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::items_after_statements,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::unnecessary_wraps,
-    clippy::manual_is_multiple_of,
-    clippy::many_single_char_names,
-    clippy::needless_pass_by_value,
-    clippy::naive_bytecount,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, reason = "clippy.toml covers tests, not their helpers")]
+
+mod support;
 
 use std::path::{Path, PathBuf};
 
+use gdal::vector::LayerAccess;
 use geo::{Area, Validation};
 use geoseg::geo::raster::{Compression, write_geotiff};
 use geoseg::geo::vector::{VectorSource, read_footprints};
 use geoseg::geo::{Crs, GeoTransform, Grid};
 use geoseg::polygonize::{FULL, NODATA, Outline, PolygonizeOptions, polygons_of, run};
 use geoseg::progress::Progress;
+use support::shared::shared;
 
 fn utm_grid(width: usize, height: usize) -> Grid {
     Grid {
@@ -189,7 +181,6 @@ fn by_gdal(mask: &[u8], width: usize, height: usize) -> Vec<(i64, usize)> {
     let mut layer = vectors.create_layer(gdal::vector::LayerOptions::default()).unwrap();
     // SAFETY: both handles outlive the call; the band serves as its own mask; no options, no progress.
     let code = unsafe {
-        use gdal::vector::LayerAccess;
         let band = band.c_rasterband();
         gdal_sys::GDALPolygonize(
             band,
@@ -202,7 +193,6 @@ fn by_gdal(mask: &[u8], width: usize, height: usize) -> Vec<(i64, usize)> {
         )
     };
     assert_eq!(code, gdal_sys::CPLErr::CE_None);
-    use gdal::vector::LayerAccess;
     let mut found: Vec<(i64, usize)> = layer
         .features()
         .map(|feature| {
@@ -248,13 +238,7 @@ fn gdal_finds_the_same_polygons_in_noise_of_any_density() {
 
 #[test]
 fn gdal_finds_the_same_polygons_in_a_real_mask() {
-    let shared = std::env::var_os("GEOSEG_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let path = shared.join("data/robust/misc/spacenet2_vegas_mask.tif");
-    if !path.exists() {
-        eprintln!("skipped: no {}", path.display());
-        return;
-    }
+    let Some(path) = shared("data/robust/misc/spacenet2_vegas_mask.tif") else { return };
     let band = geoseg::geo::Band::open(&path).unwrap();
     let (width, height) = (band.grid().width, band.grid().height);
     let values = band.read_u8(geoseg::geo::Window::whole(width, height)).unwrap();

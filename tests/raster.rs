@@ -1,32 +1,14 @@
 //! Scenes read at any resolution, and every awkward raster.
-#![allow(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::items_after_statements,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::unnecessary_wraps,
-    clippy::manual_is_multiple_of,
-    clippy::many_single_char_names,
-    clippy::needless_pass_by_value,
-    clippy::naive_bytecount
-)]
+#![allow(clippy::unwrap_used, reason = "clippy.toml covers tests, not their helpers")]
+
+mod support;
 
 use std::path::{Path, PathBuf};
 
 use geoseg::geo::{
     Compression, Crs, GeoTransform, Grid, Scene, SceneOptions, Window, write_geotiff,
 };
-
-fn shared() -> Option<PathBuf> {
-    let root = std::env::var_os("GEOSEG_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    if root.join("data").is_dir() {
-        return Some(root);
-    }
-    eprintln!("skipped: no real imagery at {}", root.display());
-    None
-}
+use support::shared::shared;
 
 fn noise_scene(folder: &Path, width: usize, height: usize, transform: GeoTransform) -> PathBuf {
     let path = folder.join("noise.tif");
@@ -95,10 +77,10 @@ fn a_rotated_grid_knows_its_ground_sample_distance() {
 
 #[test]
 fn awkward_rasters_open_and_read_or_say_what_is_wrong() {
-    let Some(root) = shared() else { return };
+    let Some(root) = shared("data/robust") else { return };
     let mut seen = 0;
     for folder in ["rasterio", "rio-tiler", "solaris_spacenet", "misc"] {
-        for entry in std::fs::read_dir(root.join("data/robust").join(folder)).unwrap() {
+        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_none_or(|e| e != "tif") {
                 continue;
@@ -131,8 +113,7 @@ fn awkward_rasters_open_and_read_or_say_what_is_wrong() {
 
 #[test]
 fn nodata_alpha_and_masks_are_invalid() {
-    let Some(root) = shared() else { return };
-    let robust = root.join("data/robust");
+    let Some(robust) = shared("data/robust") else { return };
     for name in [
         "rasterio/all-nodata.tif",
         "rio-tiler/cog_rgba.tif",

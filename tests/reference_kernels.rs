@@ -1,25 +1,14 @@
 //! Operators against numbers computed with PyTorch (`../shared/reference/ops`, or `$GEOSEG_SHARED/reference/ops`).
-#![allow(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::items_after_statements,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::unnecessary_wraps,
-    clippy::manual_is_multiple_of,
-    clippy::many_single_char_names,
-    clippy::needless_pass_by_value,
-    clippy::naive_bytecount
-)]
+#![allow(clippy::unwrap_used, reason = "clippy.toml covers tests, not their helpers")]
 
-mod common;
+mod support;
 
 use burn::backend::{Autodiff, Flex};
 use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
-use common::{Tensors, gap, load, read, reference, values};
 use geoseg::kernels::{self, Activation, Norm, NormOver, Padding, Sliding};
 use geoseg::model::{Mode, conv::Conv, norm::BatchNorm2d};
+use support::reference::{Tensors, gap, load, read, reference, values};
 
 type B = Autodiff<Flex>;
 
@@ -50,8 +39,8 @@ fn check<const D: usize>(
     }
 }
 
-fn tracked<const D: usize>(ops: &Tensors, name: String) -> Tensor<B, D> {
-    load::<B, D>(ops, &name).require_grad()
+fn tracked<const D: usize>(ops: &Tensors, name: &str) -> Tensor<B, D> {
+    load::<B, D>(ops, name).require_grad()
 }
 
 #[test]
@@ -63,7 +52,7 @@ fn bilinear_upsampling_agrees_with_pytorch() {
         ("bilinear_x2_half_pixel", 2, false),
         ("bilinear_x4_half_pixel", 4, false),
     ] {
-        let x = tracked(&ops, format!("{case}/x"));
+        let x = tracked(&ops, &format!("{case}/x"));
         let out = kernels::bilinear(x.clone(), factor, align);
         check::<1>(&ops, case, &x, &[], out);
     }
@@ -72,7 +61,7 @@ fn bilinear_upsampling_agrees_with_pytorch() {
 #[test]
 fn swish_agrees_with_pytorch() {
     let Some(ops) = ops() else { return };
-    let x = tracked::<1>(&ops, "swish/x".into());
+    let x = tracked::<1>(&ops, "swish/x");
     let out = kernels::silu(x.clone());
     close("swish/out", out.clone().inner(), &ops);
     let grads = (out * load::<B, 1>(&ops, "swish/grad_out")).sum().backward();
@@ -102,7 +91,7 @@ fn depthwise_convolutions_of_both_paddings_agree_with_pytorch() {
             Padding::uniform(kernel / 2)
         };
         let (x, weight) =
-            (tracked(&ops, format!("{case}/x")), tracked::<4>(&ops, format!("{case}/weight")));
+            (tracked(&ops, &format!("{case}/x")), tracked::<4>(&ops, &format!("{case}/weight")));
         let out = kernels::depthwise(x.clone(), weight.clone(), Sliding::new(stride, padding));
         check(&ops, case, &x, &[("weight", weight)], out);
         seen += 1;
@@ -115,7 +104,7 @@ fn a_dilated_convolution_agrees_with_pytorch() {
     let Some(ops) = ops() else { return };
     let case = "atrous_9x11_k3_d4";
     let (x, weight) =
-        (tracked(&ops, format!("{case}/x")), tracked::<4>(&ops, format!("{case}/weight")));
+        (tracked(&ops, &format!("{case}/x")), tracked::<4>(&ops, &format!("{case}/weight")));
     let sliding = Sliding { stride: 1, dilation: 4, padding: Padding::uniform(4) };
     let out = kernels::conv(x.clone(), weight.clone(), None, sliding);
     check(&ops, case, &x, &[("weight", weight)], out);
@@ -128,9 +117,9 @@ fn group_normalisation_agrees_with_pytorch() {
     for case in ops.keys().filter_map(|key| key.strip_suffix("/x")) {
         let Some(rest) = case.strip_prefix("group_norm_") else { continue };
         let groups = rest.split('_').next().unwrap().parse().unwrap();
-        let x = tracked(&ops, format!("{case}/x"));
-        let weight = tracked::<1>(&ops, format!("{case}/weight"));
-        let bias = tracked::<1>(&ops, format!("{case}/bias"));
+        let x = tracked(&ops, &format!("{case}/x"));
+        let weight = tracked::<1>(&ops, &format!("{case}/weight"));
+        let bias = tracked::<1>(&ops, &format!("{case}/bias"));
         let norm =
             Norm { over: NormOver::Groups(groups), eps: 1e-5, activation: Activation::Identity };
         let (out, _, _) = kernels::normalize(x.clone(), weight.clone(), bias.clone(), norm);
@@ -154,7 +143,7 @@ fn batch_normalisation_agrees_with_pytorch_in_training_and_evaluation() {
             norm.bias = burn::module::Param::from_tensor(load(&ops, &format!("{case}/bias")));
             norm.running_mean.set(load(&ops, &format!("{case}/running_mean")));
             norm.running_var.set(load(&ops, &format!("{case}/running_var")));
-            let x = tracked(&ops, format!("{case}/x"));
+            let x = tracked(&ops, &format!("{case}/x"));
             let out = norm.forward(x.clone(), Activation::Identity, mode);
             check(
                 &ops,

@@ -1,26 +1,14 @@
 //! Networks against numbers computed with PyTorch (`../shared/reference`, or `$GEOSEG_SHARED/reference`).
-#![allow(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::items_after_statements,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::unnecessary_wraps,
-    clippy::manual_is_multiple_of,
-    clippy::many_single_char_names,
-    clippy::needless_pass_by_value,
-    clippy::naive_bytecount
-)]
 
-mod common;
+mod support;
 
 use burn::backend::{Autodiff, Flex};
 use burn::module::AutodiffModule;
 use burn::tensor::{Tensor, TensorData, activation};
-use common::{
+use geoseg::model::{Architecture, Mode, Network, named_ids, named_tensors, weights};
+use support::reference::{
     filled, floats, gap, json, load, read, reference, smp_network, smp_spec, stream, values,
 };
-use geoseg::model::{Architecture, Mode, Network, named_ids, named_tensors, weights};
 
 type Device = <Flex as burn::tensor::backend::BackendTypes>::Device;
 
@@ -162,8 +150,7 @@ fn a_training_step_gives_loss_gradients_and_running_statistics_of_pytorch() {
     let train = json(&path);
     let tensors = read(&reference("train/train.safetensors").unwrap());
     let smp = json(&reference("arch/smp.json").unwrap());
-    type B = Autodiff<Flex>;
-    let network = smp_network::<B>(&smp_spec("efficientnet-b0"), &smp);
+    let network = smp_network::<Autodiff<Flex>>(&smp_spec("efficientnet-b0"), &smp);
     let logits = network.forward_train(load(&tensors, "input"), 7);
     let (worst, _) = gap(
         &values(logits.clone().inner()),

@@ -1,47 +1,25 @@
 //! Rasters of every awkward kind through the tiles stage: no panic, and either a set or one error.
-#![allow(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::items_after_statements,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::unnecessary_wraps,
-    clippy::manual_is_multiple_of,
-    clippy::many_single_char_names,
-    clippy::needless_pass_by_value,
-    clippy::naive_bytecount
-)]
+#![allow(clippy::unwrap_used, reason = "clippy.toml covers tests, not their helpers")]
 
-use std::path::{Path, PathBuf};
+mod support;
 
 use geoseg::config::dataset::{DatasetConfig, SceneEntry, SplitChoice, TilesSection};
 use geoseg::progress::Progress;
 use geoseg::tiles;
+use support::shared::awkward_files;
 
 const NOTHING: &str = r#"{"type":"FeatureCollection","features":[]}"#;
 const BOGUS: &str = r#"{"type":"FeatureCollection","features":[{"type":"Feature","properties":{},
     "geometry":{"type":"Polygon","coordinates":[[[1,1],[2,2],[2,1],[1,2],[1,1]]]}}]}"#;
 
-fn rasters() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/robust");
-    let Ok(folders) = std::fs::read_dir(&root) else {
-        eprintln!("skipped: no {}", root.display());
-        return Vec::new();
-    };
-    let mut found: Vec<PathBuf> = folders
-        .flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap())
-        .map(|file| file.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "tif"))
-        .collect();
-    found.sort();
-    found
-}
-
+#[expect(clippy::print_stderr, reason = "shows what became of each raster")]
 fn try_all(footprints: &str, tile_px: usize, gsd_m: &[f64]) {
     let folder = tempfile::tempdir().unwrap();
     let buildings = folder.path().join("buildings.geojson");
     std::fs::write(&buildings, footprints).unwrap();
-    for (number, image) in rasters().into_iter().enumerate() {
+    let mut images = awkward_files();
+    images.retain(|path| path.extension().is_some_and(|extension| extension == "tif"));
+    for (number, image) in images.into_iter().enumerate() {
         let config = DatasetConfig {
             tiles: TilesSection { tile_px, gsd_m: gsd_m.to_vec(), ..TilesSection::default() },
             scene: vec![SceneEntry {

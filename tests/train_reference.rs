@@ -1,24 +1,10 @@
 //! Losses, schedules and AdamW against the numbers that PyTorch gave (`../shared/reference`).
-#![allow(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::items_after_statements,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::unnecessary_wraps,
-    clippy::manual_is_multiple_of,
-    clippy::many_single_char_names,
-    clippy::needless_pass_by_value,
-    clippy::naive_bytecount,
-    missing_docs
-)]
 
-mod common;
+mod support;
 
 use burn::backend::{Autodiff, Flex};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use common::{Tensors, json, load, read, reference, smp_network, smp_spec, values};
 use geoseg::config::train::{LossSection, OptimizerSection, ScheduleKind, ScheduleSection};
 use geoseg::model::is_trainable;
 use geoseg::model::named_tensors;
@@ -26,8 +12,10 @@ use geoseg::train::losses::{Truth, bce, focal, losses, soft_dice};
 use geoseg::train::optimizer::AdamW;
 use geoseg::train::schedule::Schedule;
 use serde_json::Value;
+use support::reference::{Tensors, json, load, read, reference, smp_network, smp_spec, values};
 
 type Diff = Autodiff<Flex>;
+type Loss = fn(Tensor<Diff, 4>, &Truth<Diff>) -> Tensor<Diff, 1>;
 
 fn tensor(file: &Tensors, name: &str) -> Tensor<Diff, 4> {
     load(file, name)
@@ -38,7 +26,6 @@ fn losses_and_their_gradients_equal_those_of_pytorch() {
     let Some(folder) = reference("losses") else { return };
     let file = read(&folder.join("losses.safetensors"));
     let expected = json(&folder.join("losses.json"));
-    type Loss = fn(Tensor<Diff, 4>, &Truth<Diff>) -> Tensor<Diff, 1>;
     let known: [(&str, Loss); 4] = [
         ("bce", |logits, truth| bce(logits, truth)),
         ("focal_g2", |logits, truth| focal(logits, truth, 2.0, -1.0)),

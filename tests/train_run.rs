@@ -1,17 +1,5 @@
 //! Whole trainings of a small network on made-up tiles.
-#![allow(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::items_after_statements,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::unnecessary_wraps,
-    clippy::manual_is_multiple_of,
-    clippy::many_single_char_names,
-    clippy::needless_pass_by_value,
-    clippy::naive_bytecount,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, reason = "clippy.toml covers tests, not their helpers")]
 
 use std::path::Path;
 use std::time::Duration;
@@ -47,7 +35,7 @@ fn write_tile(root: &Path, record: &TileRecord, number: usize) {
                 mask[i] = 1;
                 (0..3).for_each(|band| image[band * TILE_PX * TILE_PX + i] += 120);
             }
-            if row < 5 && number % 3 == 0 {
+            if row < 5 && number.is_multiple_of(3) {
                 mask[i] = 255;
                 (0..3).for_each(|band| image[band * TILE_PX * TILE_PX + i] = 0);
             }

@@ -1,12 +1,13 @@
 //! What goes to stderr: the log, the last error, GDAL's words, and panics in one line.
 
-use std::io::Write as _;
+use std::io::{self, Write};
 use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
 
 use super::args::{Global, LogFormat};
 use crate::error::Error;
+use crate::progress;
 
 /// Set once; errors and panics follow the log's format.
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();
@@ -21,15 +22,13 @@ pub fn init(global: &Global) {
         (false, _) => "info,geoseg=trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Stderr).with_target(false);
     // A second call, in tests, keeps the first log.
     let _ = match global.log_format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Text => {
-            let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr())
+            let ansi = io::IsTerminal::is_terminal(&io::stderr())
                 && std::env::var_os("NO_COLOR").is_none();
             builder.without_time().with_ansi(ansi).try_init()
         }
@@ -72,7 +71,20 @@ fn report(label: &str, message: &str) {
     }
     let message = if label == "error" { one_line(message) } else { message.to_owned() };
     // Nobody is left to hear of a closed stderr.
-    let _ = writeln!(std::io::stderr(), "{label}: {message}");
+    let _ = Stderr.write_all(format!("{label}: {message}\n").as_bytes());
+}
+
+/// stderr, with the progress bars out of the way.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        progress::suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// Libraries break their messages over lines; a log line is one.

@@ -103,8 +103,6 @@ pub fn run(cli: Cli, interrupt: Interrupt) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use clap::CommandFactory;
 
     use super::*;

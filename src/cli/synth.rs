@@ -14,10 +14,10 @@ Examples:
   geoseg synth -o big --size-px 40000x30000 --gsd-m 0.15 --set packing=deflate
   geoseg synth -o towns --name b --epsg 3857 --set origin=[9400000,3200000] --nodata-wedge --aoi
 
-The same options draw the same bytes on every machine, in memory that does not grow with the scene's
-height. Keys for --set and --config: name, width_px, height_px, gsd_m, epsg, origin, seed, density (0 to
-1), style, nodata_wedge, aoi, packing (jpeg or deflate), jpeg_quality, footprints (geojson, gpkg, fgb,
-shp), strip_px.";
+The same seed and options draw the same scene on every machine, and the same bytes with the same GDAL;
+memory does not grow with the scene's height. Keys for --set and --config: name, width_px, height_px,
+gsd_m, epsg, origin, seed, density (0 to 1), style, nodata_wedge, aoi, packing (jpeg or deflate),
+jpeg_quality, footprints (geojson, gpkg, fgb, shp), strip_px.";
 
 /// Draw a synthetic town: a scene of any size and its exact footprints
 #[derive(Debug, clap::Args)]

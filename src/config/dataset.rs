@@ -339,7 +339,6 @@ fn resolve(path: &mut PathBuf, base: &Path) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn one_scene() -> DatasetConfig {

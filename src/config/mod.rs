@@ -71,8 +71,6 @@ pub fn effective_path(beside: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-
     use std::collections::BTreeMap;
 
     use serde::Deserialize;

@@ -76,7 +76,6 @@ const MAX_RADIUS_M: f64 = 100.0;
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
     #[test]

@@ -91,7 +91,6 @@ fn inputs_of(name: &str, entry: &SceneEntry, config: &DatasetConfig) -> SceneInp
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn config(text: &str) -> DatasetConfig {

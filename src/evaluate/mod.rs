@@ -21,6 +21,7 @@ pub mod pixels;
 pub mod report;
 pub mod tune;
 
+mod pass;
 mod region;
 mod scanline;
 mod scene;

@@ -200,7 +200,6 @@ pub(super) fn table(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn counts(tp: u64) -> SceneCounts {

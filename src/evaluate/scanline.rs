@@ -89,7 +89,6 @@ fn centres(from: f64, to: f64, within: Range<usize>) -> Range<usize> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use geo::{Contains, Rotate, polygon};
     use proptest::prelude::*;

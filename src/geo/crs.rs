@@ -183,7 +183,27 @@ impl Reprojection {
         Ok(())
     }
 
-    /// A geometry, vertex by vertex.
+    /// A polygon, vertex by vertex.
+    ///
+    /// # Errors
+    /// A vertex lies outside the target's domain.
+    pub fn polygon(&self, polygon: &geo::Polygon<f64>) -> Result<geo::Polygon<f64>> {
+        use geo::CoordsIter;
+        if self.transform.is_none() {
+            return Ok(polygon.clone());
+        }
+        let mut points: Vec<(f64, f64)> = polygon.coords_iter().map(|c| (c.x, c.y)).collect();
+        self.points(&mut points)?;
+        // Rebuilt in the order in which the coordinates were taken: exterior, then interiors.
+        let mut next = points.into_iter();
+        let mut ring = |line: &geo::LineString<f64>| -> geo::LineString<f64> {
+            next.by_ref().take(line.0.len()).collect()
+        };
+        let exterior = ring(polygon.exterior());
+        Ok(geo::Polygon::new(exterior, polygon.interiors().iter().map(ring).collect()))
+    }
+
+    /// Polygons, vertex by vertex.
     ///
     /// # Errors
     /// A vertex lies outside the target's domain.
@@ -191,31 +211,12 @@ impl Reprojection {
         &self,
         geometry: &geo::MultiPolygon<f64>,
     ) -> Result<geo::MultiPolygon<f64>> {
-        use geo::CoordsIter;
-        if self.transform.is_none() {
-            return Ok(geometry.clone());
-        }
-        let mut points: Vec<(f64, f64)> = geometry.coords_iter().map(|c| (c.x, c.y)).collect();
-        self.points(&mut points)?;
-        // Rebuilt in the order in which the coordinates were taken: exterior, then interiors.
-        let mut next = points.into_iter();
-        let mut ring = |line: &geo::LineString<f64>| -> geo::LineString<f64> {
-            next.by_ref().take(line.0.len()).collect()
-        };
-        let moved = geometry
-            .iter()
-            .map(|polygon| {
-                let exterior = ring(polygon.exterior());
-                geo::Polygon::new(exterior, polygon.interiors().iter().map(&mut ring).collect())
-            })
-            .collect();
-        Ok(moved)
+        geometry.iter().map(|polygon| self.polygon(polygon)).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use geo::{CoordsIter, polygon};
 
@@ -244,5 +245,14 @@ mod tests {
         for (a, b) in shape.coords_iter().zip(back.coords_iter()) {
             assert!((a.x - b.x).abs() < 1e-9 && (a.y - b.y).abs() < 1e-9);
         }
+    }
+
+    #[test]
+    fn a_polygon_outside_the_targets_domain_is_refused() {
+        let way = Reprojection::new(&Crs::wgs84().unwrap(), &Crs::from_epsg(3857).unwrap());
+        let way = way.unwrap();
+        let at = |y: f64| polygon![(x: 10.0, y: y), (x: 11.0, y: y), (x: 11.0, y: y + 1.0)];
+        assert!(way.polygon(&at(50.0)).is_ok());
+        assert!(way.polygon(&at(91.0)).is_err());
     }
 }

@@ -14,6 +14,10 @@ use crate::truth::{Truth, TruthOptions};
 /// different from those that the model has learnt, resampled or not.
 const GSD_WARNING: f64 = 1.5;
 
+/// Beyond this factor nothing that the model has learnt is left to see, and a scene of 100 m pixels would
+/// be blown up to billions of them: an error, unless the distance to work at is configured.
+const GSD_LIMIT: f64 = 20.0;
+
 /// Within this factor the scene is taken as it is: training itself varies the scale by more.
 const GSD_SAME: f64 = 1.05;
 
@@ -148,16 +152,19 @@ fn check_values(scene: &Scene, spec: &ModelSpec, config: &InferConfig) -> Result
 }
 
 fn choose_grid(scene: &Scene, spec: &ModelSpec, config: &InferConfig) -> Result<Grid> {
-    let target_m = config.inference.gsd_m.unwrap_or(spec.gsd_m);
-    let Some((x, y)) = scene.grid().gsd_m else {
+    let Some(gsd_m) = scene.grid().gsd_m else {
         tracing::warn!(
-            "{}: no georeference; taken as {target_m} m per pixel, results are in pixels",
-            scene.path().display()
+            "{}: no georeference; taken as {} m per pixel, results are in pixels",
+            scene.path().display(),
+            config.inference.gsd_m.unwrap_or(spec.gsd_m)
         );
         return Ok(scene.grid().clone());
     };
-    let factor = |gsd_m: f64| (gsd_m / target_m).max(target_m / gsd_m);
-    let worst = factor(x).max(factor(y));
+    let target_m = match config.inference.gsd_m {
+        Some(target_m) => target_m,
+        None => within_limit(scene.path(), gsd_m, spec.gsd_m)?,
+    };
+    let worst = gsd_factor(gsd_m, target_m);
     if worst > GSD_WARNING {
         tracing::warn!(
             "{}: {:.2} m per pixel, the model was trained at {:.2} m; resampled, but expect worse buildings",
@@ -167,6 +174,27 @@ fn choose_grid(scene: &Scene, spec: &ModelSpec, config: &InferConfig) -> Result<
         );
     }
     if worst <= GSD_SAME { Ok(scene.grid().clone()) } else { scene.grid_at(target_m) }
+}
+
+/// The model's ground sample distance, unless the scene's is too far from it.
+fn within_limit(scene: &Path, gsd_m: (f64, f64), model_m: f64) -> Result<f64> {
+    if gsd_factor(gsd_m, model_m) <= GSD_LIMIT {
+        return Ok(model_m);
+    }
+    Err(Error::input(
+        scene,
+        format!(
+            "a ground sample distance within a factor of {GSD_LIMIT} of the model's {model_m:.3} m"
+        ),
+        format!("{:.3} x {:.3} m", gsd_m.0, gsd_m.1),
+        "use a model of such scenes, or set `inference.gsd_m` to the metres per pixel to work at",
+    ))
+}
+
+/// How many times coarser or finer than `target_m` the worse of two axes is.
+fn gsd_factor((x, y): (f64, f64), target_m: f64) -> f64 {
+    let factor = |gsd_m: f64| (gsd_m / target_m).max(target_m / gsd_m);
+    factor(x).max(factor(y))
 }
 
 /// The area of interest, and its bounds in pixels of the scene's own grid.
@@ -260,5 +288,24 @@ impl Bounds {
     fn add(&mut self, (x, y): (f64, f64)) {
         let b = &mut self.0;
         *b = [b[0].min(x), b[1].min(y), b[2].max(x), b[3].max(y)];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scene_far_from_the_models_resolution_is_refused() {
+        let scene = Path::new("world.tif");
+        for gsd_m in [(0.3, 0.3), (5.9, 5.0), (0.016, 0.02)] {
+            assert_eq!(within_limit(scene, gsd_m, 0.3).unwrap(), 0.3, "{gsd_m:?}");
+        }
+        for gsd_m in [(100.0, 100.0), (0.3, 6.1), (0.014, 0.3)] {
+            let message = within_limit(scene, gsd_m, 0.3).unwrap_err().to_string();
+            for part in ["world.tif", "0.300 m", &format!("{:.3}", gsd_m.0), "inference.gsd_m"] {
+                assert!(message.contains(part), "{message}");
+            }
+        }
     }
 }

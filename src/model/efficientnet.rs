@@ -191,7 +191,6 @@ impl<B: Kernels> EfficientNet<B> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

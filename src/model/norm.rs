@@ -197,7 +197,6 @@ impl<B: Kernels> GroupNorm<B> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use burn::backend::Flex;
     use burn::tensor::TensorData;

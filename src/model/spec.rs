@@ -133,7 +133,6 @@ fn wrong(key: &str, problem: impl Into<String>) -> Error {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -200,7 +200,6 @@ pub fn read_tensors(path: &Path) -> Result<HashMap<String, TensorData>> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use burn::{
         backend::{Autodiff, Flex},

@@ -228,7 +228,6 @@ fn legend_corner(panel: &Panel) -> SeriesLabelPosition {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn size_of(panels: &[Panel]) -> (u32, u32) {

@@ -123,7 +123,6 @@ fn draw_key(sheet: &mut RgbImage, y: i64) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -140,7 +140,6 @@ fn draw_legend(picture: &mut RgbImage, layers: &[Outlines]) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -97,7 +97,6 @@ pub(super) fn for_each_run(row: &[u64], width: usize, mut run: impl FnMut(usize,
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
     use proptest::prelude::*;
 

@@ -48,6 +48,8 @@ pub struct Report {
     pub buildings: u64,
     /// Components left out because they were smaller than the least area.
     pub dropped_small: u64,
+    /// Buildings left out because the CRS of the output does not reach them.
+    pub dropped_outside: u64,
     /// Holes filled because they were smaller than the least hole.
     pub holes_filled: u64,
     /// Area of the buildings on the ground.
@@ -118,11 +120,19 @@ pub fn append(
             options.min_area_m2
         );
     }
+    if scene.dropped_outside > 0 {
+        tracing::warn!(
+            "{}: {} buildings left out: the CRS of the output does not reach them",
+            scores.display(),
+            scene.dropped_outside
+        );
+    }
     Ok(Report {
         scores: scores.to_owned(),
         size_px: (grid.width, grid.height),
-        buildings: counts.buildings,
+        buildings: counts.buildings - scene.dropped_outside,
         dropped_small: counts.dropped_small,
+        dropped_outside: scene.dropped_outside,
         holes_filled: counts.holes_filled,
         area_m2_total: scene.area_m2_total,
     })
@@ -205,7 +215,7 @@ impl BuildingWriter {
             (Some(from), Some(to)) if !from.same_as(to) => Some(Reprojection::new(from, to)?),
             _ => None,
         };
-        Ok(SceneWriter { file: self, way, name, area_m2_total: 0.0 })
+        Ok(SceneWriter { file: self, way, name, area_m2_total: 0.0, dropped_outside: 0 })
     }
 
     /// Buildings written so far.
@@ -228,11 +238,23 @@ struct SceneWriter<'a> {
     way: Option<Reprojection>,
     name: &'a str,
     area_m2_total: f64,
+    dropped_outside: u64,
 }
 
 impl SceneWriter<'_> {
     fn push(&mut self, outlines: Vec<Outline>) -> Result<()> {
         for outline in outlines {
+            let polygon = match &self.way {
+                None => outline.polygon,
+                Some(way) => match way.polygon(&outline.polygon) {
+                    Ok(polygon) => polygon,
+                    Err(problem) => {
+                        tracing::debug!("a building is left out: {problem}");
+                        self.dropped_outside += 1;
+                        continue;
+                    }
+                },
+            };
             self.file.written += 1;
             self.area_m2_total += outline.area_m2;
             let values = [
@@ -242,15 +264,6 @@ impl SceneWriter<'_> {
                 Value::Real(rounded(f64::from(outline.confidence), 1e3)),
                 Value::Text(self.name),
             ];
-            let polygon = match &self.way {
-                None => outline.polygon,
-                Some(way) => {
-                    let mut moved = way.multi_polygon(&geo::MultiPolygon(vec![outline.polygon]))?;
-                    moved.0.pop().unwrap_or_else(|| {
-                        geo::Polygon::new(geo::LineString(Vec::new()), Vec::new())
-                    })
-                }
-            };
             self.file.layer.push(&polygon.into(), &values)?;
         }
         Ok(())

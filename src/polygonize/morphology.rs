@@ -220,7 +220,6 @@ fn masked(mut row: Vec<u64>, queue: &mut VecDeque<Option<Vec<u64>>>) -> Vec<u64>
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::super::bits::words_for;
     use super::*;
     use proptest::prelude::*;

@@ -85,7 +85,6 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::super::sweep::{Run, Sweep};
     use super::*;
     use proptest::prelude::*;

@@ -66,7 +66,6 @@ fn pack_64(chunk: &[u8; 64], is_set: impl Fn(u8) -> bool) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
     use proptest::prelude::*;
 

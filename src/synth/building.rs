@@ -263,7 +263,6 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::super::shape::at;
     use super::*;
     use geo::{Area, Contains};

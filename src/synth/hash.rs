@@ -108,7 +108,6 @@ pub fn noise(x: f64, y: f64, seed: u32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
     #[test]

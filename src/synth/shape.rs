@@ -200,7 +200,6 @@ pub fn inside(p: Point, ring: &[Point]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
     #[test]

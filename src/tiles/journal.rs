@@ -168,7 +168,6 @@ fn json<T: Serialize>(path: &Path, value: &T) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

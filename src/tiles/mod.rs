@@ -4,6 +4,7 @@
 //! ground, cut in parallel, write the index. What is on disk afterwards is described in [`set`].
 
 mod cut;
+mod divide;
 mod ground;
 mod hash;
 mod index;

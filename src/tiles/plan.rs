@@ -234,7 +234,6 @@ fn place(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::geo::GeoTransform;
     use crate::tiles::Split;

@@ -216,7 +216,6 @@ fn deal_folds(shuffled: &[usize], folds: u32, mut put: impl FnMut(usize, u32)) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
 

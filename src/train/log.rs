@@ -295,7 +295,6 @@ fn panels(entries: &[Entry]) -> Vec<Panel> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn step(step: usize) -> Entry {

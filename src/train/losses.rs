@@ -109,7 +109,6 @@ fn mean_over_valid<B: Backend>(pixels: Tensor<B, 4>, valid: &Tensor<B, 4>) -> Te
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use burn::backend::{Autodiff, Flex};
     use burn::tensor::TensorData;

@@ -215,7 +215,6 @@ impl<B: Backend> ModuleMapper<B> for Blend<B> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use burn::backend::{Autodiff, Flex};
     use burn::optim::{AdamWConfig, Optimizer};

@@ -69,7 +69,6 @@ impl<T> Iterator for Prefetch<T> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::error::Error;
     use std::sync::atomic::{AtomicU64, Ordering};

@@ -129,7 +129,6 @@ fn check_names<'a>(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::tiles::Split;
 

@@ -1,4 +1,3 @@
-#![allow(clippy::unwrap_used)]
 //! Masks against GDAL in world coordinates, against point-in-polygon, and against distances.
 
 use gdal::raster::{RasterizeOptions, rasterize};

@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used)]
-
 use geo::{BooleanOps, MultiPolygon, Rect};
 use proptest::prelude::*;
 

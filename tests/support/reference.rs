@@ -1,24 +1,16 @@
 //! What the tests against the numerical reference share.
-#![allow(dead_code, clippy::unwrap_used, clippy::print_stderr)]
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use geoseg::model::{ModelSpec, Network, noise::fnv1a, noise::splitmix64, tensors, weights};
 
+use super::shared::shared;
+
 /// A file of the reference, or nothing (with a message) where it is not at hand.
 pub fn reference(file: &str) -> Option<PathBuf> {
-    let shared = std::env::var_os("GEOSEG_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let path = shared.join("reference").join(file);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is not there", path.display());
-    None
+    shared(&format!("reference/{file}"))
 }
 
 pub type Tensors = HashMap<String, TensorData>;

@@ -1,0 +1,78 @@
+//! `[model]` of `config/train.toml`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{require, within};
+use crate::error::Result;
+
+/// `[model]`: the network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelSection {
+    /// The decoder: "fpn".
+    pub arch: String,
+    /// The encoder: "efficientnet-b0" to "efficientnet-b7".
+    pub encoder: String,
+    /// Channels of the pyramid's levels.
+    pub pyramid_channels: usize,
+    /// Channels of the segmentation branches.
+    pub segmentation_channels: usize,
+    /// Share of the decoder's output channels dropped while training.
+    pub dropout: f64,
+    /// Share of residual branches dropped in the encoder's last block while training.
+    pub drop_connect: f64,
+    /// The classes to learn, one logit each; the tile set must mark them.
+    pub classes: Vec<String>,
+    /// Ground sample distance written into the model, metres; 0 takes the tiles' own.
+    pub gsd_m: f64,
+}
+
+impl Default for ModelSection {
+    fn default() -> Self {
+        Self {
+            arch: "fpn".into(),
+            encoder: "efficientnet-b0".into(),
+            pyramid_channels: 256,
+            segmentation_channels: 128,
+            dropout: 0.2,
+            drop_connect: 0.2,
+            classes: vec!["building".into()],
+            gsd_m: 0.0,
+        }
+    }
+}
+
+impl ModelSection {
+    pub(super) fn validate(&self) -> Result<()> {
+        require(
+            self.pyramid_channels > 0,
+            "model.pyramid_channels",
+            self.pyramid_channels,
+            "at least 1",
+        )?;
+        require(
+            self.segmentation_channels > 0,
+            "model.segmentation_channels",
+            self.segmentation_channels,
+            "at least 1",
+        )?;
+        within("model.dropout", self.dropout, 0.0, 0.99)?;
+        within("model.drop_connect", self.drop_connect, 0.0, 0.99)?;
+        within("model.gsd_m", self.gsd_m, 0.0, 1000.0)?;
+        let known = ["building", "boundary", "contact"];
+        for class in &self.classes {
+            require(
+                known.contains(&class.as_str()),
+                "model.classes",
+                class,
+                "building, boundary or contact",
+            )?;
+        }
+        require(
+            self.classes.first().is_some_and(|class| class == "building"),
+            "model.classes",
+            format!("{:?}", self.classes),
+            "a list that begins with \"building\"",
+        )
+    }
+}

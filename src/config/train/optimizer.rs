@@ -1,0 +1,66 @@
+//! `[optimizer]` of `config/train.toml`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{require, within};
+use crate::error::Result;
+
+/// `[optimizer]`: how weights follow gradients.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimizerSection {
+    /// The rule: "adamw".
+    pub name: OptimizerName,
+    /// The schedule's peak rate.
+    pub learning_rate: f64,
+    /// Decoupled weight decay, as a share of the learning rate.
+    pub weight_decay: f64,
+    /// Decay rates of the running mean of gradients and of their squares.
+    pub betas: [f64; 2],
+    /// Added to the root of the mean square.
+    pub epsilon: f64,
+    /// Largest Euclidean norm of all gradients together; 0 does not clip.
+    pub clip_norm: f64,
+    /// Batches whose gradients are averaged for one step.
+    pub accumulate: usize,
+    /// Decay of the exponential moving average of the weights, which is then what is validated and
+    /// kept; 0 keeps none.
+    pub ema_decay: f64,
+}
+
+/// The optimizers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OptimizerName {
+    /// Adam with decoupled weight decay.
+    Adamw,
+}
+
+impl Default for OptimizerSection {
+    fn default() -> Self {
+        Self {
+            name: OptimizerName::Adamw,
+            learning_rate: 1e-3,
+            weight_decay: 0.01,
+            betas: [0.9, 0.999],
+            epsilon: 1e-8,
+            clip_norm: 5.0,
+            accumulate: 1,
+            ema_decay: 0.0,
+        }
+    }
+}
+
+impl OptimizerSection {
+    pub(super) fn validate(&self) -> Result<()> {
+        within("optimizer.learning_rate", self.learning_rate, 1e-12, 10.0)?;
+        within("optimizer.weight_decay", self.weight_decay, 0.0, 10.0)?;
+        for beta in self.betas {
+            within("optimizer.betas", beta, 0.0, 0.999_999)?;
+        }
+        within("optimizer.epsilon", self.epsilon, 1e-16, 1.0)?;
+        within("optimizer.clip_norm", self.clip_norm, 0.0, 1e9)?;
+        require(self.accumulate > 0, "optimizer.accumulate", self.accumulate, "at least 1")?;
+        within("optimizer.ema_decay", self.ema_decay, 0.0, 0.999_999)
+    }
+}

@@ -1,0 +1,118 @@
+//! One optimizer step.
+
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::Tensor;
+use burn::tensor::backend::AutodiffBackend;
+
+use super::Training;
+use super::batches::Batch;
+use super::checkpoint::Learner;
+use super::log::{StepEntry, now_s};
+use super::losses::{Losses, Truth, losses};
+use super::metrics::Confusion;
+use super::optimizer::{clip_factor, gradient_norm, move_average};
+use super::prefetch::Prefetch;
+use super::validate::{Measured, measure};
+use crate::error::{Error, Result};
+use crate::kernels::Kernels;
+use crate::model::noise::splitmix64;
+
+impl<B> Training<'_, B>
+where
+    B: AutodiffBackend + Kernels,
+    B::InnerBackend: Kernels,
+{
+    /// One optimizer step over `accumulate` batches.
+    pub(super) fn step(
+        &self,
+        mut learner: Learner<B>,
+        batches: &mut Prefetch<Batch>,
+    ) -> Result<(Learner<B>, StepEntry)> {
+        let section = &self.config.optimizer;
+        let (step, accumulate) = (learner.state.step, section.accumulate);
+        let rate = self.schedule.rate(step);
+        let mut accumulator = GradientsAccumulator::new();
+        let mut measured = Vec::new();
+        let mut gradients = GradientsParams::new();
+        for pass in 0..accumulate {
+            let batch = batches.next().ok_or_else(|| {
+                Error::config("data.workers", "a thread that makes batches has stopped")
+            })??;
+            let (image, truth) = batch.to_device::<B>(self.device); // [n, bands, h, w]
+            let seed = splitmix64(self.config.run.seed, (step * accumulate + pass) as u64);
+            let logits = learner.network.forward_train(image, seed); // [n, classes, h, w]
+            let losses = losses(&self.config.loss, logits.clone(), &truth);
+            let gradient = losses.total.clone().div_scalar(accumulate as f64).backward();
+            gradients = GradientsParams::from_grads(gradient, &learner.network);
+            if accumulate > 1 {
+                accumulator.accumulate(&learner.network, gradients);
+                gradients = GradientsParams::new();
+                if pass + 1 == accumulate {
+                    gradients = accumulator.grads();
+                }
+            }
+            let norm = gradient_norm::<B, _>(&learner.network, &gradients, self.device);
+            let numbers = measure(
+                inner_losses(losses),
+                logits.inner(),
+                &inner_truth(truth),
+                self.config.run.threshold,
+                norm,
+            );
+            // The gradients may overflow before the loss does.
+            for number in [numbers.loss, numbers.extra] {
+                if !number.is_finite() {
+                    return Err(Error::NonFiniteLoss { step, loss: number, tiles: batch.tiles });
+                }
+            }
+            measured.push(numbers);
+        }
+        let norm = measured.last().map_or(0.0, |last| last.extra);
+        let clip = clip_factor(norm, section.clip_norm);
+        learner.network = learner.optimizer.step(learner.network, gradients, rate, clip);
+        if let Some(average) = learner.average.take() {
+            let live = burn::module::AutodiffModule::valid(&learner.network);
+            learner.average = Some(move_average(average, &live, section.ema_decay, step));
+        }
+        learner.state.step += 1;
+        Ok((learner, self.step_entry(step, rate, norm, &measured)))
+    }
+
+    fn step_entry(&self, step: usize, rate: f64, norm: f64, measured: &[Measured]) -> StepEntry {
+        let mean = |value: fn(&Measured) -> Option<f64>| {
+            let values: Option<Vec<f64>> = measured.iter().map(value).collect();
+            values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
+        };
+        let mut pixels = Confusion::default();
+        for numbers in measured {
+            pixels.add(numbers.pixels);
+        }
+        StepEntry {
+            step: step + 1,
+            epoch: self.plan.epoch(step),
+            loss: mean(|numbers| Some(numbers.loss)).unwrap_or_default(),
+            focal: mean(|numbers| numbers.focal),
+            dice: mean(|numbers| numbers.dice),
+            bce: mean(|numbers| numbers.bce),
+            iou: pixels.iou(),
+            pixels,
+            learning_rate: rate,
+            gradient_norm: norm,
+            tiles_per_s: 0.0,
+            time: now_s(),
+        }
+    }
+}
+
+fn inner_losses<B: AutodiffBackend>(losses: Losses<B>) -> Losses<B::InnerBackend> {
+    Losses {
+        total: losses.total.inner(),
+        focal: losses.focal.map(Tensor::inner),
+        dice: losses.dice.map(Tensor::inner),
+        bce: losses.bce.map(Tensor::inner),
+    }
+}
+
+fn inner_truth<B: AutodiffBackend>(truth: Truth<B>) -> Truth<B::InnerBackend> {
+    Truth { labels: truth.labels.inner(), valid: truth.valid.inner() }
+}
