@@ -123,7 +123,7 @@ doc: install-deps
 # The advisory database is fetched; where that cannot be, the rest is still checked.
 deny:
 	@if ! cargo deny --version >/dev/null 2>&1; then \
-	  if [ -n "$${DENY_REQUIRED:-}" ]; then cargo install cargo-deny --locked; else \
+	  if [ -n "$${DENY_REQUIRED:-}" ]; then cargo install cargo-deny@0.20.2 --locked; else \
 	  echo '*** cargo-deny is not installed: licences, sources and advisories were NOT checked.' >&2; \
 	  echo '*** Install it with: cargo install cargo-deny --locked' >&2; exit 0; fi; \
 	fi; \
