@@ -9,8 +9,8 @@ use crate::config::{self, infer::InferConfig};
 use crate::error::{Error, Result};
 use crate::geo::vector::LayerWriter;
 use crate::geo::{Crs, Scene};
-use crate::infer::{self, Input, Region, Scorer, network_scorer};
-use crate::model::{self, ModelSpec};
+use crate::infer::{self, Input, Region, Scorer};
+use crate::model::ModelSpec;
 use crate::output::{self, Staged};
 use crate::polygonize::{self, BuildingWriter};
 
@@ -91,11 +91,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let scenes = expand(&args.scenes)?;
     let targets = Targets::check(args, scenes.len())?;
     let device = args.device.resolve()?;
-    let (spec, mut scorer) = crate::with_backend!(&device, |B, handle| {
-        let (spec, network) = model::load::<B>(&args.model, &handle)?;
-        let scorer = network_scorer::<B>(&spec, network, handle)?;
-        (spec, scorer)
-    });
+    let (spec, mut scorer) = infer::load_scorer(&args.model, &device)?;
     let job = Job { args, config: &config, spec: &spec, targets: &targets, context };
     let mut buildings = targets
         .buildings

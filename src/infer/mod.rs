@@ -15,7 +15,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
 pub use input::{BoundingBox, Input, Region};
-pub use network::{Scorer, network_scorer};
+pub use network::{Scorer, load_scorer};
 pub use strips::Batch;
 
 use crate::config::infer::InferenceConfig;

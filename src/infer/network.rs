@@ -1,12 +1,14 @@
 //! A network as a scorer of batches.
 
-use burn::tensor::activation::{sigmoid, softmax};
+use std::path::Path;
+
+use burn::backend::{Flex, flex::FlexDevice};
 use burn::tensor::{Tensor, TensorData};
 
 use super::strips::Batch;
+use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::kernels::Kernels;
-use crate::model::{ModelSpec, Network};
+use crate::model::{self, FusedNetwork, ModelSpec};
 
 /// What scores a batch: probabilities `[n, row, col]` of a building.
 pub type Scorer = Box<dyn FnMut(&Batch) -> Result<Vec<f32>>>;
@@ -14,39 +16,86 @@ pub type Scorer = Box<dyn FnMut(&Batch) -> Result<Vec<f32>>>;
 /// The class whose probability is the score.
 const SCORED_CLASS: &str = "building";
 
-/// A scorer that runs `network`.
+/// The model of a file, and a scorer that runs it on `device`: fused on the CPU, as trained elsewhere.
 ///
 /// # Errors
-/// The model has several classes and none of them is `building`.
-pub fn network_scorer<B: Kernels>(
-    spec: &ModelSpec,
-    network: Network<B>,
-    device: B::Device,
-) -> Result<Scorer> {
-    let class = match spec.classes.iter().position(|class| class == SCORED_CLASS) {
-        Some(class) => class,
-        None if spec.classes.len() == 1 => 0,
-        None => {
-            return Err(Error::config(
-                "classes",
-                format!("the model knows {}, but no `{SCORED_CLASS}`", spec.classes.join(", ")),
-            ));
-        }
-    };
-    let one_class = spec.classes.len() == 1;
-    Ok(Box::new(move |batch: &Batch| {
-        let (n, side) = (batch.positions.len(), batch.window_px);
-        let shape = [n, batch.bands, side, side];
-        let data = TensorData::new(batch.pixels.clone(), shape);
-        let logits = network.forward(Tensor::<B, 4>::from_data(data, &device)); // [n, classes, h, w]
-        let scores = if one_class {
-            sigmoid(logits)
-        } else {
-            softmax(logits, 1).slice([0..n, class..class + 1])
+/// The file is no model, or it has several classes and none of them is `building`.
+pub fn load_scorer(file: &Path, device: &Device) -> Result<(ModelSpec, Scorer)> {
+    if *device == Device::Cpu {
+        let (spec, network) = model::load::<Flex>(file, &FlexDevice)?;
+        let (class, classes) = (scored_class(&spec)?, spec.classes.len());
+        let mut network = FusedNetwork::new(&network);
+        let scorer = move |batch: &Batch| {
+            Ok(probabilities(&network.forward(&batch.pixels, shape(batch)), batch, class, classes))
         };
-        scores.into_data().convert::<f32>().into_vec().map_err(|error| Error::Device {
-            device: format!("{device:?}"),
-            problem: format!("returned no scores ({error:?})"),
-        })
-    }))
+        return Ok((spec, Box::new(scorer)));
+    }
+    crate::with_backend!(device, |B, handle| {
+        let (spec, network) = model::load::<B>(file, &handle)?;
+        let (class, classes) = (scored_class(&spec)?, spec.classes.len());
+        let scorer = move |batch: &Batch| {
+            let data = TensorData::new(batch.pixels.clone(), shape(batch));
+            let logits = network.forward(Tensor::<B, 4>::from_data(data, &handle)); // [n, classes, h, w]
+            let logits = logits.into_data().convert::<f32>().into_vec().map_err(|error| {
+                let problem = format!("returned no scores ({error:?})");
+                Error::Device { device: format!("{handle:?}"), problem }
+            })?;
+            Ok(probabilities(&logits, batch, class, classes))
+        };
+        Ok((spec, Box::new(scorer) as Scorer))
+    })
+}
+
+fn shape(batch: &Batch) -> [usize; 4] {
+    [batch.positions.len(), batch.bands, batch.window_px, batch.window_px]
+}
+
+/// The index of the class that is scored.
+fn scored_class(spec: &ModelSpec) -> Result<usize> {
+    match spec.classes.iter().position(|class| class == SCORED_CLASS) {
+        Some(class) => Ok(class),
+        None if spec.classes.len() == 1 => Ok(0),
+        None => Err(Error::config(
+            "classes",
+            format!("the model knows {}, but no `{SCORED_CLASS}`", spec.classes.join(", ")),
+        )),
+    }
+}
+
+/// Logits `[n, classes, row, col]` to probabilities of one class: a sigmoid of one logit, a softmax of several.
+fn probabilities(logits: &[f32], batch: &Batch, class: usize, classes: usize) -> Vec<f32> {
+    let px = batch.window_px * batch.window_px;
+    let mut scores = Vec::with_capacity(batch.positions.len() * px);
+    for image in logits.chunks_exact(classes * px) {
+        let of = |class: usize, i: usize| image[class * px + i];
+        // 1 / (1 + sum of exp(other - scored)), the sum being exp(-logit) for one class.
+        scores.extend((0..px).map(|i| {
+            let others: f32 = if classes == 1 {
+                (-of(0, i)).exp()
+            } else {
+                let others = (0..classes).filter(|other| *other != class);
+                others.map(|other| (of(other, i) - of(class, i)).exp()).sum()
+            };
+            1.0 / (1.0 + others)
+        }));
+    }
+    scores
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probabilities_are_a_sigmoid_or_a_softmax() {
+        let batch = Batch { positions: vec![(0, 0)], bands: 1, window_px: 1, pixels: vec![0.0] };
+        let one = probabilities(&[0.4], &batch, 0, 1)[0];
+        assert!((one - 1.0 / (1.0 + (-0.4f32).exp())).abs() < 1e-6);
+        let of_three = probabilities(&[0.1, 0.7, -2.0], &batch, 1, 3)[0];
+        let sum: f32 = [0.1f32, 0.7, -2.0].iter().map(|z| z.exp()).sum();
+        assert!((of_three - 0.7f32.exp() / sum).abs() < 1e-6);
+        // Far beyond what exp can hold, either way.
+        assert_eq!(probabilities(&[-200.0], &batch, 0, 1), [0.0]);
+        assert_eq!(probabilities(&[200.0, -200.0], &batch, 0, 2), [1.0]);
+    }
 }

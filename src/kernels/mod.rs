@@ -8,6 +8,7 @@ mod autodiff;
 #[cfg(any(feature = "cuda", feature = "vulkan"))]
 mod cube;
 pub mod flex;
+pub(crate) mod nhwc;
 pub mod plain;
 #[cfg(test)]
 mod tests;

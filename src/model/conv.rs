@@ -13,7 +13,7 @@ pub struct Conv<B: Backend> {
     /// `[out]`.
     pub bias: Option<Param<Tensor<B, 1>>>,
     #[module(skip)]
-    sliding: Sliding,
+    pub(super) sliding: Sliding,
     #[module(skip)]
     depthwise: bool,
 }

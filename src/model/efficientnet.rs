@@ -135,7 +135,7 @@ pub struct EfficientNet<B: Backend> {
     /// All blocks, counted through the stages.
     pub blocks: Vec<MbConv<B>>,
     #[module(skip)]
-    taps: [usize; 4],
+    pub(super) taps: [usize; 4],
     #[module(skip)]
     channels: [usize; 5],
 }

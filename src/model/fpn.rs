@@ -34,7 +34,7 @@ pub struct Unit<B: Backend> {
     /// 32 groups.
     pub norm: GroupNorm<B>,
     #[module(skip)]
-    doubles: bool,
+    pub(super) doubles: bool,
 }
 
 /// The units that bring one level to stride 4.

@@ -23,7 +23,7 @@ pub struct ConvNorm<B: Backend> {
     /// Its normalisation.
     pub norm: BatchNorm2d<B>,
     #[module(skip)]
-    activation: Activation,
+    pub(super) activation: Activation,
 }
 
 impl<B: Kernels> ConvNorm<B> {
@@ -89,7 +89,7 @@ pub struct MbConv<B: Backend> {
     /// 1x1 to the output channels, not activated.
     pub project: ConvNorm<B>,
     #[module(skip)]
-    residual: bool,
+    pub(super) residual: bool,
     #[module(skip)]
     drop: f64,
     /// Names the random stream.

@@ -3,6 +3,7 @@
 pub mod conv;
 pub mod efficientnet;
 pub mod fpn;
+pub mod fused;
 mod init;
 pub mod mbconv;
 pub mod names;
@@ -16,6 +17,7 @@ use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend, ops::PadMode, s};
 
 pub use fpn::Fpn;
+pub use fused::FusedNetwork;
 pub use noise::Mode;
 pub use spec::ModelSpec;
 pub use tensors::{Mismatch, is_trainable, named_ids, named_tensors, set_named_tensors};

@@ -163,9 +163,15 @@ impl<B: Kernels> BatchNorm2d<B> {
 
     /// By the running statistics: one multiplication and addition a pixel.
     fn settled(&self, x: Tensor<B, 4>, activation: Activation) -> Tensor<B, 4> {
+        let (scale, shift) = self.settled_affine();
+        kernels::affine(x, scale, shift, activation)
+    }
+
+    /// Scale and shift a channel by the running statistics.
+    pub(super) fn settled_affine(&self) -> (Tensor<B, 1>, Tensor<B, 1>) {
         let scale = self.weight.val() / (self.running_var.get() + self.eps).sqrt();
         let shift = self.bias.val() - self.running_mean.get() * scale.clone();
-        kernels::affine(x, scale, shift, activation)
+        (scale, shift)
     }
 }
 
@@ -186,6 +192,11 @@ impl<B: Kernels> GroupNorm<B> {
     /// `channels` must be a multiple of `groups`.
     pub fn new(groups: usize, channels: usize, eps: f64, device: &B::Device) -> Self {
         Self { weight: zeros([channels], device), bias: zeros([channels], device), groups, eps }
+    }
+
+    /// Number of groups, and epsilon.
+    pub(super) fn options(&self) -> (usize, f64) {
+        (self.groups, self.eps)
     }
 
     /// `[n, c, h, w]` to the same shape.

@@ -9,12 +9,14 @@ mod depthwise;
 mod norm;
 mod plane;
 mod resample;
-mod simd;
+pub(super) mod simd;
 
 use burn::{
     backend::{Flex, flex::FlexTensor},
     tensor::{DType, TensorMetadata},
 };
+
+pub(crate) use resample::bilinear as bilinear_planes;
 
 use super::{Activation, Kernels, Norm, NormState, Sliding, plain};
 

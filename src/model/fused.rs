@@ -1,0 +1,369 @@
+//! A trained network as the CPU runs it fastest: batch normalisation folded into weights, every layer one pass, channels
+//! last. The same logits as [`Network::forward`] but for rounding; no gradients.
+
+use burn::module::Param;
+use burn::tensor::{Tensor, backend::Backend};
+
+use super::{
+    Architecture, Network, STRIDE_PX,
+    conv::Conv,
+    efficientnet::EfficientNet,
+    fpn::{Fpn, Unit},
+    mbconv::{ConvNorm, MbConv, SqueezeExcite},
+};
+use crate::kernels::{
+    Activation, Kernels,
+    flex::bilinear_planes,
+    nhwc::{Conv3x3, Depthwise, Image, Pointwise, Pool, Stem, logits, upsample},
+};
+
+fn values<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+    // Parameters are single precision on every backend, or convert to it.
+    tensor.into_data().convert::<f32>().into_vec().unwrap_or_default()
+}
+
+fn parameter<B: Backend, const D: usize>(parameter: &Param<Tensor<B, D>>) -> Vec<f32> {
+    values(parameter.val())
+}
+
+/// Weights `[out, ..]` with the normalisation behind them multiplied in, and the bias that is left of it.
+fn folded<B: Kernels>(layer: &ConvNorm<B>) -> (Vec<f32>, Vec<f32>) {
+    let (scale, shift) = layer.norm.settled_affine();
+    let (scale, shift) = (values(scale), values(shift));
+    let mut weight = parameter(&layer.conv.weight);
+    let of_output = weight.len() / scale.len();
+    for (weights, scale) in weight.chunks_exact_mut(of_output).zip(&scale) {
+        for weight in weights {
+            *weight *= scale;
+        }
+    }
+    (weight, shift)
+}
+
+fn pointwise_norm<B: Kernels>(layer: &ConvNorm<B>) -> Pointwise {
+    let (weight, bias) = folded(layer);
+    let inputs = weight.len() / bias.len();
+    Pointwise::new(&bias, inputs, layer.activation, |o, i| weight[o * inputs + i])
+}
+
+fn pointwise<B: Kernels>(conv: &Conv<B>) -> Pointwise {
+    let (weight, bias) = conv.as_matrix();
+    let (weight, bias) = (values(weight), values(bias));
+    let inputs = weight.len() / bias.len();
+    Pointwise::new(&bias, inputs, Activation::Identity, |o, i| weight[o * inputs + i])
+}
+
+/// The two layers of squeeze and excitation, each `[inputs, outputs]`.
+#[derive(Debug)]
+struct Gate {
+    reduce: Vec<f32>,
+    reduce_bias: Vec<f32>,
+    expand: Vec<f32>,
+    expand_bias: Vec<f32>,
+}
+
+/// `bias + x · weights`, weights `[inputs, outputs]`.
+fn layer(x: &[f32], weights: &[f32], bias: &[f32]) -> Vec<f32> {
+    let mut out = bias.to_vec();
+    for (x, row) in x.iter().zip(weights.chunks_exact(bias.len())) {
+        for (out, weight) in out.iter_mut().zip(row) {
+            *out += x * weight;
+        }
+    }
+    out
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+impl Gate {
+    fn new<B: Kernels>(excite: &SqueezeExcite<B>) -> Self {
+        let (reduce, reduce_bias) = excite.reduce.as_matrix();
+        let (expand, expand_bias) = excite.expand.as_matrix();
+        Self {
+            reduce: values(reduce.transpose()),
+            reduce_bias: values(reduce_bias),
+            expand: values(expand.transpose()),
+            expand_bias: values(expand_bias),
+        }
+    }
+
+    /// One factor a channel from the channels' means.
+    fn of(&self, mean: &[f32]) -> Vec<f32> {
+        let hidden = layer(mean, &self.reduce, &self.reduce_bias);
+        let hidden: Vec<f32> = hidden.into_iter().map(|x| x * sigmoid(x)).collect();
+        let gate = layer(&hidden, &self.expand, &self.expand_bias);
+        gate.into_iter().map(sigmoid).collect()
+    }
+}
+
+/// [`MbConv`].
+#[derive(Debug)]
+struct Block {
+    expand: Option<Pointwise>,
+    depthwise: Depthwise,
+    /// Channels between.
+    inner: usize,
+    gate: Gate,
+    project: Pointwise,
+    /// Channels behind.
+    outputs: usize,
+    residual: bool,
+}
+
+impl Block {
+    fn new<B: Kernels>(block: &MbConv<B>) -> Self {
+        let (weight, bias) = folded(&block.depthwise);
+        let [_, _, kernel, _] = block.depthwise.conv.weight.dims();
+        let [outputs, _, _, _] = block.project.conv.weight.dims();
+        let layer = &block.depthwise;
+        Self {
+            expand: block.expand.as_ref().map(pointwise_norm),
+            inner: bias.len(),
+            depthwise: Depthwise::new(&weight, &bias, kernel, layer.conv.sliding, layer.activation),
+            gate: Gate::new(&block.excite),
+            project: pointwise_norm(&block.project),
+            outputs,
+            residual: block.residual,
+        }
+    }
+
+    fn forward(&self, x: &Image, pool: &mut Pool) -> Image {
+        let (inner, mean) = match &self.expand {
+            Some(expand) => self.depthwise.apply_expanded(x, expand, self.inner, pool),
+            None => self.depthwise.apply(x, pool),
+        };
+        // The gate goes into the projection's weights instead of over the image.
+        let project = self.project.gated(&self.gate.of(&mean), pool.take(0));
+        let mut out = pool.image(inner.h, inner.w, self.outputs);
+        project.apply(&inner, self.residual.then_some(x), &mut out);
+        pool.give_values(project.into_memory());
+        pool.give(inner);
+        out
+    }
+}
+
+/// [`EfficientNet`].
+#[derive(Debug)]
+struct Encoder {
+    stem: Stem,
+    stem_outputs: usize,
+    blocks: Vec<Block>,
+    taps: [usize; 4],
+}
+
+impl Encoder {
+    fn new<B: Kernels>(encoder: &EfficientNet<B>) -> Self {
+        let (weight, bias) = folded(&encoder.stem);
+        let [outputs, bands, kernel, _] = encoder.stem.conv.weight.dims();
+        let (sliding, activation) = (encoder.stem.conv.sliding, encoder.stem.activation);
+        Self {
+            stem: Stem::new(&weight, &bias, bands, kernel, sliding, activation),
+            stem_outputs: outputs,
+            blocks: encoder.blocks.iter().map(Block::new).collect(),
+            taps: encoder.taps,
+        }
+    }
+
+    /// Planes `[bands, h, w]` to the features of stride 4, 8, 16, 32.
+    fn forward(&self, planes: &[f32], h: usize, w: usize, pool: &mut Pool) -> Vec<Image> {
+        let mut x = self.stem.apply(planes, h, w, self.stem_outputs, pool);
+        let mut features = Vec::with_capacity(self.taps.len());
+        for (index, block) in self.blocks.iter().enumerate() {
+            let out = block.forward(&x, pool);
+            let before = std::mem::replace(&mut x, out);
+            if index > 0 && self.taps.contains(&(index - 1)) {
+                features.push(before);
+            } else {
+                pool.give(before);
+            }
+        }
+        // The last tap lies behind the last block.
+        features.push(x);
+        features
+    }
+}
+
+/// A 3x3 convolution and the group normalisation behind it.
+#[derive(Debug)]
+struct NormedConv {
+    conv: Conv3x3,
+    gamma: Vec<f32>,
+    beta: Vec<f32>,
+    groups: usize,
+    eps: f64,
+}
+
+impl NormedConv {
+    fn new<B: Kernels>(unit: &Unit<B>) -> Self {
+        let [outputs, inputs, _, _] = unit.conv.weight.dims();
+        let (groups, eps) = unit.norm.options();
+        Self {
+            conv: Conv3x3::new(&parameter(&unit.conv.weight), outputs, inputs),
+            gamma: parameter(&unit.norm.weight),
+            beta: parameter(&unit.norm.bias),
+            groups,
+            eps,
+        }
+    }
+
+    /// The sums of `x`, and the scale and shift a channel that normalise them.
+    fn forward(&self, x: &Image, pool: &mut Pool) -> (Image, Vec<f32>, Vec<f32>) {
+        let (out, moments) = self.conv.apply(x, pool);
+        let (scale, shift) = moments.group_norm(self.groups, &self.gamma, &self.beta, self.eps);
+        (out, scale, shift)
+    }
+}
+
+/// One level's way to stride 4.
+#[derive(Debug)]
+struct Ladder {
+    units: Vec<NormedConv>,
+    /// Whether the last unit doubles, too.
+    doubles: bool,
+}
+
+/// [`Fpn`].
+#[derive(Debug)]
+struct FusedFpn {
+    encoder: Encoder,
+    /// For stride 32, 16, 8, 4.
+    laterals: Vec<Pointwise>,
+    pyramid: usize,
+    ladders: Vec<Ladder>,
+    /// `[classes][step]`.
+    head: Vec<f32>,
+    head_bias: Vec<f32>,
+}
+
+impl FusedFpn {
+    fn new<B: Kernels>(fpn: &Fpn<B>) -> Self {
+        let decoder = &fpn.decoder;
+        let skips = [&decoder.p5, &decoder.p4.skip, &decoder.p3.skip, &decoder.p2.skip];
+        let [pyramid, _, _, _] = decoder.p5.weight.dims();
+        let ladder = |ladder: &super::fpn::Ladder<B>| Ladder {
+            units: ladder.units.iter().map(NormedConv::new).collect(),
+            doubles: ladder.units.iter().all(|unit| unit.doubles),
+        };
+        let (weight, head_bias) = fpn.head.as_matrix();
+        let [_, channels] = weight.dims();
+        let step = channels.next_multiple_of(16);
+        let mut head = vec![0.0; head_bias.dims()[0] * step];
+        for (out, row) in head.chunks_exact_mut(step).zip(values(weight).chunks_exact(channels)) {
+            out[..channels].copy_from_slice(row);
+        }
+        Self {
+            encoder: Encoder::new(&fpn.encoder),
+            laterals: skips.map(pointwise).into(),
+            pyramid,
+            ladders: decoder.seg_blocks.iter().map(ladder).collect(),
+            head,
+            head_bias: values(head_bias),
+        }
+    }
+
+    /// Planes `[bands, h, w]` to logits `[classes, h, w]`.
+    fn forward(&self, planes: &[f32], h: usize, w: usize, pool: &mut Pool) -> Vec<f32> {
+        let mut features = self.encoder.forward(planes, h, w, pool);
+        let mut levels: Vec<Image> = Vec::with_capacity(self.laterals.len());
+        for lateral in &self.laterals {
+            let Some(feature) = features.pop() else { break };
+            let mut level = pool.image(feature.h, feature.w, self.pyramid);
+            match levels.last() {
+                Some(above) => lateral.apply_below(&feature, above, &mut level),
+                None => lateral.apply(&feature, None, &mut level),
+            }
+            pool.give(feature);
+            levels.push(level);
+        }
+        let mut sum: Vec<f32> = self
+            .head_bias
+            .iter()
+            .flat_map(|bias| std::iter::repeat_n(*bias, h / 4 * (w / 4)))
+            .collect();
+        for (ladder, level) in self.ladders.iter().zip(levels) {
+            for (sum, x) in sum.iter_mut().zip(self.climb(ladder, level, pool)) {
+                *sum += x;
+            }
+        }
+        bilinear_planes(&sum, h / 4, w / 4, 4, true)
+    }
+
+    /// What a level adds to the logits at stride 4. The head comes before the last doubling: both are linear, and it leaves
+    /// one plane a class to double.
+    fn climb(&self, ladder: &Ladder, level: Image, pool: &mut Pool) -> Vec<f32> {
+        let mut x = level;
+        let mut units = ladder.units.iter().peekable();
+        while let Some(unit) = units.next() {
+            let (out, scale, shift) = unit.forward(&x, pool);
+            pool.give(std::mem::replace(&mut x, out));
+            if units.peek().is_some() {
+                let doubled = upsample(&x, &scale, &shift, pool);
+                pool.give(std::mem::replace(&mut x, doubled));
+                continue;
+            }
+            let planes = logits(&x, &scale, &shift, &self.head);
+            let (h, w) = (x.h, x.w);
+            pool.give(x);
+            return if ladder.doubles { bilinear_planes(&planes, h, w, 2, true) } else { planes };
+        }
+        Vec::new()
+    }
+}
+
+/// A network for inference on the CPU.
+#[derive(Debug)]
+pub struct FusedNetwork {
+    fpn: FusedFpn,
+    pool: Pool,
+}
+
+impl FusedNetwork {
+    /// From a trained network. Later changes of its weights do not reach this one.
+    pub fn new<B: Kernels>(network: &Network<B>) -> Self {
+        let Architecture::Fpn(fpn) = &network.arch;
+        Self { fpn: FusedFpn::new(fpn), pool: Pool::default() }
+    }
+
+    /// Logits `[n, classes, h, w]` of normalised images `[n, bands, h, w]`. Sizes are padded and cropped as by
+    /// [`Network::forward_in`].
+    pub fn forward(&mut self, images: &[f32], [n, bands, h, w]: [usize; 4]) -> Vec<f32> {
+        assert_eq!(images.len(), n * bands * h * w, "images of the given shape");
+        let (height, width) = (h.next_multiple_of(STRIDE_PX), w.next_multiple_of(STRIDE_PX));
+        let (top, left) = ((height - h) / 2, (width - w) / 2);
+        let mut logits = Vec::new();
+        for planes in images.chunks_exact(bands * h * w) {
+            if (h, w) == (height, width) {
+                logits.extend(self.fpn.forward(planes, h, w, &mut self.pool));
+                continue;
+            }
+            let padded = resized(planes, (h, w), (height, width), |y, x| {
+                (y.saturating_sub(top).min(h - 1), x.saturating_sub(left).min(w - 1))
+            });
+            let whole = self.fpn.forward(&padded, height, width, &mut self.pool);
+            let crop = |y, x| (top + y, left + x);
+            logits.extend(resized(&whole, (height, width), (h, w), crop));
+        }
+        logits
+    }
+}
+
+/// Planes of another size, each pixel taken from where `from` says.
+fn resized(
+    planes: &[f32],
+    (h, w): (usize, usize),
+    (height, width): (usize, usize),
+    from: impl Fn(usize, usize) -> (usize, usize),
+) -> Vec<f32> {
+    let mut out = Vec::with_capacity(planes.len() / (h * w) * height * width);
+    for plane in planes.chunks_exact(h * w) {
+        for y in 0..height {
+            out.extend((0..width).map(|x| {
+                let (y, x) = from(y, x);
+                plane[y * w + x]
+            }));
+        }
+    }
+    out
+}
