@@ -133,6 +133,8 @@ deny:
 
 # --- GPU --------------------------------------------------------------------------------------------
 
-gpu-check: install-deps ## On a machine with a GPU: operators and a training step, then the demo on CUDA
+gpu-check: install-deps ## On a machine with a GPU: operators and a training step, then benches on CUDA
 	GEOSEG_VULKAN=1 cargo test --release --locked --features vulkan --test vulkan -- --nocapture
+	@for case in 'infer efficientnet-b0 512 1' 'infer efficientnet-b0 512 16' 'train efficientnet-b0 256 8' 'train efficientnet-b1 512 8'; do \
+	  cargo bench --locked --features vulkan --bench network -- $$case 20 cuda; done
 	$(MAKE) demo DEVICE=cuda

@@ -1,4 +1,4 @@
-//! The network alone: `cargo bench --bench network -- infer|train [encoder px batch repetitions]`.
+//! The network alone: `cargo bench --bench network -- infer|train [encoder px batch repetitions device]`.
 //!
 //! One JSON line a case: seconds (least and median), million pixels a second, peak resident memory. Weights are random, the
 //! data is noise already in memory. `RAYON_NUM_THREADS` sets the threads. Run one case a process: the peak is the process's.
@@ -7,10 +7,12 @@
 
 use std::time::Instant;
 
-use burn::backend::{Autodiff, Flex, flex::FlexDevice};
+use burn::backend::{Flex, flex::FlexDevice};
 use burn::optim::GradientsParams;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData, backend::AutodiffBackend};
 use geoseg::config::train::{LossSection, OptimizerSection};
+use geoseg::device::{Device, resolve};
+use geoseg::kernels::Kernels;
 use geoseg::model::{FusedNetwork, Mode, ModelSpec, Network};
 use geoseg::train::losses::{Truth, losses};
 use geoseg::train::optimizer::AdamW;
@@ -41,7 +43,8 @@ fn time(count: usize, mut call: impl FnMut()) -> Vec<f64> {
     seconds
 }
 
-fn infer(spec: &ModelSpec, shape: [usize; 4], count: usize) -> Vec<f64> {
+/// The network as `geoseg infer` runs it on the CPU.
+fn infer_fused(spec: &ModelSpec, shape: [usize; 4], count: usize) -> Vec<f64> {
     let network = Network::<Flex>::seeded(spec, 1, &FlexDevice).expect("a valid spec");
     let sample = TensorData::new(noise(2 * 3 * 128 * 128), [2, 3, 128, 128]);
     network.forward_in(Tensor::from_data(sample, &FlexDevice), Mode::Recalibrate { seen: 0 });
@@ -50,16 +53,35 @@ fn infer(spec: &ModelSpec, shape: [usize; 4], count: usize) -> Vec<f64> {
     time(count, || assert!(fused.forward(&images, shape)[0].is_finite()))
 }
 
-fn train(spec: &ModelSpec, shape: [usize; 4], count: usize) -> Vec<f64> {
-    type B = Autodiff<Flex>;
+/// The network as `geoseg infer` runs it elsewhere: windows from memory, logits back.
+fn infer<B: Kernels>(
+    device: &B::Device,
+    spec: &ModelSpec,
+    shape: [usize; 4],
+    count: usize,
+) -> Vec<f64> {
+    let network = Network::<B>::seeded(spec, 1, device).expect("a valid spec");
+    let images = noise(shape.iter().product());
+    time(count, || {
+        let images = Tensor::<B, 4>::from_data(TensorData::new(images.clone(), shape), device);
+        assert!(!network.forward(images).into_data().shape.is_empty());
+    })
+}
+
+fn train<B: AutodiffBackend + Kernels>(
+    device: &B::Device,
+    spec: &ModelSpec,
+    shape: [usize; 4],
+    count: usize,
+) -> Vec<f64> {
     let [n, _, h, w] = shape;
-    let mut network = Some(Network::<B>::seeded(spec, 1, &FlexDevice).expect("a valid spec"));
+    let mut network = Some(Network::<B>::seeded(spec, 1, device).expect("a valid spec"));
     let mut optimizer = AdamW::new(&OptimizerSection::default());
     let images = TensorData::new(noise(shape.iter().product()), shape);
-    let images = Tensor::<B, 4>::from_data(images, &FlexDevice);
-    let labels = noise(n * h * w).into_iter().map(|v| f32::from(u8::from(v > 0.2))).collect();
-    let labels: Tensor<B, 4> =
-        Tensor::from_data(TensorData::new::<f32, _>(labels, [n, 1, h, w]), &FlexDevice);
+    let images = Tensor::<B, 4>::from_data(images, device);
+    let labels: Vec<f32> =
+        noise(n * h * w).into_iter().map(|v| f32::from(u8::from(v > 0.2))).collect();
+    let labels = Tensor::<B, 4>::from_data(TensorData::new(labels, [n, 1, h, w]), device);
     let truth = Truth { valid: labels.ones_like(), labels };
     let mut seed = 0;
     time(count, || {
@@ -67,13 +89,15 @@ fn train(spec: &ModelSpec, shape: [usize; 4], count: usize) -> Vec<f64> {
         let live = network.take().expect("put back below");
         let logits = live.forward_train(images.clone(), seed);
         let loss = losses(&LossSection::default(), logits, &truth).total;
-        assert!(loss.clone().into_scalar().is_finite());
+        assert!(loss.clone().into_data().iter::<f32>().all(f32::is_finite));
         let gradients = GradientsParams::from_grads(loss.backward(), &live);
         network = Some(optimizer.step(live, gradients, 1e-4, 1.0));
+        B::sync(device).expect("a device that works");
     })
 }
 
 fn main() {
+    geoseg::memory::keep_freed();
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let number = |at: usize, default: usize| {
         arguments.get(at).and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -86,12 +110,23 @@ fn main() {
     let count = number(4, if training { 5 } else { 15 });
     let spec = ModelSpec { encoder: encoder.into(), ..ModelSpec::default() };
     let shape = [batch, 3, px, px];
-    let seconds = if training { train(&spec, shape, count) } else { infer(&spec, shape, count) };
+    let device = arguments.get(5).map_or("cpu", String::as_str);
+    let device = resolve(device.parse().expect("cpu, cuda, vulkan")).expect("a device that works");
+    let seconds = match (training, &device) {
+        (true, device) => {
+            geoseg::with_autodiff_backend!(device, |B, at| train::<B>(&at, &spec, shape, count))
+        }
+        (false, Device::Cpu) => infer_fused(&spec, shape, count),
+        (false, device) => {
+            geoseg::with_backend!(device, |B, at| infer::<B>(&at, &spec, shape, count))
+        }
+    };
     let (least, median) = (seconds[0], seconds[seconds.len() / 2]);
     println!(
         "{}",
         serde_json::json!({
             "case": format!("{what} fpn {encoder} {batch} x {px} px"),
+            "device": device.to_string(),
             "threads": rayon::current_num_threads(),
             "min_s": least,
             "median_s": median,

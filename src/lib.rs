@@ -13,6 +13,7 @@ pub mod geo;
 pub mod infer;
 pub mod interrupt;
 pub mod kernels;
+pub mod memory;
 pub mod model;
 pub mod output;
 pub mod picture;

@@ -7,6 +7,7 @@ use clap::Parser;
 use geoseg::cli::{self, Cli, exit, log};
 
 fn main() -> ExitCode {
+    geoseg::memory::keep_freed();
     let cli = Cli::parse();
     log::init(&cli.global);
     log::report_panics();

@@ -69,7 +69,7 @@ impl Sliding {
 }
 
 /// What follows a normalisation, fused with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Activation {
     /// Nothing.
     Identity,
@@ -258,6 +258,11 @@ pub trait Kernels: Backend {
         shift: Option<FloatTensor<Self>>,
     ) -> FloatTensor<Self> {
         plain::plane_affine::<Self>(x, scale, shift)
+    }
+
+    /// `x` `[n, k]` times the transpose of `weight` `[m, k]`, for small sizes.
+    fn dense(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        primitive(tensor::<Self, 2>(x).matmul(tensor::<Self, 2>(weight).transpose()))
     }
 
     /// Squeeze and excitation: `x` times a gate a plane, `sigmoid(w2 silu(w1 mean(x) + b1) + b2)`.

@@ -12,7 +12,8 @@ use burn::tensor::{
 };
 
 use super::{
-    Activation, ExciteWeights, Norm, NormOver, NormState, Padding, Sliding, primitive, tensor,
+    Activation, ExciteWeights, Kernels, Norm, NormOver, NormState, Padding, Sliding, primitive,
+    tensor,
 };
 
 /// Zeros around an image.
@@ -378,19 +379,23 @@ pub struct Gate<B: Backend> {
     pub gate: FloatTensor<B>,
 }
 
+/// `x` `[n, k]` times the transpose of `weight` `[m, k]`.
+fn dense<B: Kernels>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
+    tensor(B::dense(primitive(x), primitive(weight)))
+}
+
 /// `sigmoid(expand silu(reduce mean + b1) + b2)` of the means `[n, c]`.
-pub fn gate<B: Backend>(mean: FloatTensor<B>, weights: &ExciteWeights<B>) -> Gate<B> {
+pub fn gate<B: Kernels>(mean: FloatTensor<B>, weights: &ExciteWeights<B>) -> Gate<B> {
     let matrix = |w: &FloatTensor<B>| tensor::<B, 2>(w.clone());
     let bias = |b: &FloatTensor<B>| tensor::<B, 1>(b.clone()).unsqueeze::<2>();
-    let reduced = tensor::<B, 2>(mean).matmul(matrix(&weights.reduce).transpose())
-        + bias(&weights.reduce_bias);
-    let hidden = tensor::<B, 2>(silu::<B>(primitive(reduced.clone())));
-    let out = hidden.matmul(matrix(&weights.expand).transpose()) + bias(&weights.expand_bias);
+    let reduced = dense(tensor(mean), matrix(&weights.reduce)) + bias(&weights.reduce_bias);
+    let hidden = tensor::<B, 2>(B::silu(primitive(reduced.clone())));
+    let out = dense(hidden, matrix(&weights.expand)) + bias(&weights.expand_bias);
     Gate { reduced: primitive(reduced), gate: primitive(activation::sigmoid(out)) }
 }
 
 /// Gradients of [`gate`]: by the means, then by the four weights, from the gradient by the gate `[n, c]`.
-pub fn gate_grad<B: Backend>(
+pub fn gate_grad<B: Kernels>(
     grad: FloatTensor<B>,
     mean: FloatTensor<B>,
     state: Gate<B>,
@@ -398,15 +403,19 @@ pub fn gate_grad<B: Backend>(
 ) -> (FloatTensor<B>, ExciteWeights<B>) {
     let gate = tensor::<B, 2>(state.gate);
     let grad = tensor::<B, 2>(grad) * gate.clone() * (gate.neg() + 1.0); // [n, c]
-    let hidden = tensor::<B, 2>(silu::<B>(state.reduced.clone())); // [n, r]
+    let hidden = tensor::<B, 2>(B::silu(state.reduced.clone())); // [n, r]
     let (r, c) = (hidden.dims()[1], grad.dims()[1]);
-    let grad_hidden = grad.clone().matmul(tensor::<B, 2>(weights.expand)); // [n, r]
-    let grad_reduced = tensor::<B, 2>(silu_grad::<B>(state.reduced, primitive(grad_hidden)));
+    let (reduce, expand) = (tensor::<B, 2>(weights.reduce), tensor::<B, 2>(weights.expand));
+    let grad_hidden = dense(grad.clone(), expand.transpose()); // [n, r]
+    let grad_reduced = tensor::<B, 2>(B::silu_grad(state.reduced, primitive(grad_hidden)));
+    // Sums over the samples.
+    let outer =
+        |a: &Tensor<B, 2>, b: Tensor<B, 2>| primitive(dense(a.clone().transpose(), b.transpose()));
     let by_weights = ExciteWeights {
-        reduce: primitive(grad_reduced.clone().transpose().matmul(tensor::<B, 2>(mean))),
+        reduce: outer(&grad_reduced, tensor(mean)),
         reduce_bias: primitive(grad_reduced.clone().sum_dim(0).reshape([r])),
-        expand: primitive(grad.clone().transpose().matmul(hidden)),
+        expand: outer(&grad, hidden),
         expand_bias: primitive(grad.sum_dim(0).reshape([c])),
     };
-    (primitive(grad_reduced.matmul(tensor::<B, 2>(weights.reduce))), by_weights)
+    (primitive(dense(grad_reduced, reduce.transpose())), by_weights)
 }

@@ -5,13 +5,10 @@
 // Of the macro: it uses the parameter that names the element type, and every launch takes all buffers and sizes.
 #![allow(clippy::used_underscore_binding, clippy::too_many_arguments)]
 
-use burn::tensor::Shape;
-use burn_cubecl::{
-    CubeRuntime, kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype,
-    tensor::CubeTensor,
-};
-use cubecl::{calculate_cube_count_elemwise, prelude::*};
+use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
+use cubecl::prelude::*;
 
+use super::launch::{array, empty, units};
 use super::plain::bilinear_taps;
 
 /// For every pixel along one output axis, which pixels of the input it reads and with what weight.
@@ -113,27 +110,19 @@ fn resample_kernel<F: Float>(
 
 /// Resamples planes `[n, c, h, w]`; `taps` gives the tables for an axis of so many pixels.
 pub fn resample<R: CubeRuntime>(x: CubeTensor<R>, taps: impl Fn(usize) -> Taps) -> CubeTensor<R> {
-    let x = into_contiguous(x);
     let [n, c, height, width] = x.meta.shape().dims();
     let (rows, columns) = (taps(height), taps(width));
     let (out_height, out_width) = (rows.lists.len(), columns.lists.len());
-    let out = empty_device_contiguous_dtype(
-        x.client.clone(),
-        x.device.clone(),
-        Shape::new([n, c, out_height, out_width]),
-        x.dtype,
-    );
+    let out = empty(&x, [n, c, out_height, out_width]);
     let client = x.client.clone();
-    let units = n * c * out_height * out_width;
-    let cube_dim = CubeDim::new(&client, units);
-    let cube_count = calculate_cube_count_elemwise(&client, units, cube_dim);
+    let (cube_count, cube_dim) = units(&x, n * c * out_height * out_width);
     let (row_pixels, row_weights) = rows.upload(&x);
     let (column_pixels, column_weights) = columns.upload(&x);
     resample_kernel::launch(
         &client,
         cube_count,
         cube_dim,
-        x.into_array_arg(),
+        array(x),
         row_pixels,
         row_weights,
         column_pixels,

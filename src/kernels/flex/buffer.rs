@@ -15,9 +15,16 @@ pub fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor
     )
 }
 
-/// Memory for `len` values, to be overwritten whole.
+/// Memory for `len` values, to be overwritten whole: what is there before must not be read.
+#[expect(
+    clippy::uninit_vec,
+    reason = "zeros would be written for nothing, a twentieth of a training step"
+)]
 pub fn take(len: usize) -> Vec<f32> {
-    vec![0.0; len]
+    let mut values = Vec::with_capacity(len);
+    // SAFETY: the capacity was just reserved; any bits are a float, and callers write before they read.
+    unsafe { values.set_len(len) };
+    values
 }
 
 /// A slice that several threads write at places that do not overlap.

@@ -1,5 +1,7 @@
 //! Images with channels last, and the memory that they are made of.
 
+use rayon::prelude::*;
+
 use super::vector::LANES;
 
 /// An image `[h, w, c]`; pixels are `step` values apart, `c` rounded up to whole vectors.
@@ -15,6 +17,41 @@ pub struct Image {
     pub step: usize,
     /// `[h, w, step]`.
     pub values: Vec<f32>,
+}
+
+impl Image {
+    /// Takes the values of planes `[c, h, w]`; channels beyond c become 0.
+    pub fn read_planes(&mut self, planes: &[f32]) {
+        let (w, step, c) = (self.w, self.step, self.c);
+        assert_eq!(planes.len(), c * self.h * w, "planes of the image's size");
+        let px = self.h * w;
+        self.values.par_chunks_mut(w * step).enumerate().with_min_len(4).for_each(|(y, out)| {
+            for first in (0..step).step_by(LANES) {
+                for (x, out) in out.chunks_exact_mut(step).enumerate() {
+                    for (lane, out) in out[first..first + LANES].iter_mut().enumerate() {
+                        let channel = first + lane;
+                        *out = if channel < c { planes[channel * px + y * w + x] } else { 0.0 };
+                    }
+                }
+            }
+        });
+    }
+
+    /// Gives its values to planes `[c, h, w]`.
+    pub fn write_planes(&self, planes: &mut [f32]) {
+        assert_eq!(planes.len(), self.c * self.h * self.w, "planes of the image's size");
+        let px = self.h * self.w;
+        // Sixteen channels a task: each line of the cache is read once.
+        planes.par_chunks_mut(LANES * px).enumerate().for_each(|(group, planes)| {
+            let channels = planes.len() / px;
+            for (pixel, values) in self.values.chunks_exact(self.step).enumerate() {
+                let values = &values[group * LANES..][..channels];
+                for (lane, value) in values.iter().enumerate() {
+                    planes[lane * px + pixel] = *value;
+                }
+            }
+        });
+    }
 }
 
 /// Memory of activations, passed on from layer to layer and from window to window.

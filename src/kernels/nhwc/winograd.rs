@@ -17,7 +17,7 @@ const POINTS: usize = IN * IN;
 const TASK_TILES: usize = 36;
 
 /// The kernel's transform.
-const KERNEL: [[f64; 3]; IN] = [
+const KERNEL: [[f32; 3]; IN] = [
     [1.0 / 4.0, 0.0, 0.0],
     [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
     [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
@@ -129,43 +129,103 @@ vectorised! {
     }
 }
 
+/// The transform of sixteen kernels of 3x3 taps, `[36][16]`.
+fn transform_kernels(taps: &[[f32; LANES]; 9]) -> [[f32; LANES]; POINTS] {
+    let mut lines = [[[0f32; LANES]; 3]; IN];
+    for (line, factors) in lines.iter_mut().zip(&KERNEL) {
+        for (x, out) in line.iter_mut().enumerate() {
+            for (lane, out) in out.iter_mut().enumerate() {
+                *out = (0..3).map(|y| factors[y] * taps[y * 3 + x][lane]).sum();
+            }
+        }
+    }
+    let mut points = [[0f32; LANES]; POINTS];
+    for (point, out) in points.iter_mut().enumerate() {
+        let (line, factors) = (&lines[point / IN], &KERNEL[point % IN]);
+        for (lane, out) in out.iter_mut().enumerate() {
+            *out = (0..3).map(|x| factors[x] * line[x][lane]).sum();
+        }
+    }
+    points
+}
+
 impl Conv3x3 {
     /// From `weight` `[outputs, inputs, 3, 3]`.
     pub fn new(weight: &[f32], outputs: usize, inputs: usize) -> Self {
+        Self::from_taps(outputs, inputs, |o, i, tap| weight[(o * inputs + i) * 9 + tap])
+    }
+
+    /// The convolution that is the gradient by the input of the one with `weight` `[outputs, inputs, 3, 3]`: it takes
+    /// `outputs` channels and gives `inputs`.
+    pub fn turned(weight: &[f32], outputs: usize, inputs: usize) -> Self {
+        Self::from_taps(inputs, outputs, |i, o, tap| weight[(o * inputs + i) * 9 + 8 - tap])
+    }
+
+    fn from_taps(
+        outputs: usize,
+        inputs: usize,
+        tap: impl Fn(usize, usize, usize) -> f32 + Sync,
+    ) -> Self {
+        let groups = outputs.div_ceil(LANES);
+        // [groups][inputs][36][16]
+        let mut transformed = vec![[[0f32; LANES]; POINTS]; groups * inputs];
+        transformed.par_iter_mut().enumerate().with_min_len(64).for_each(|(at, out)| {
+            let (group, input) = (at / inputs, at % inputs);
+            let of = |t: usize, lane: usize| match group * LANES + lane {
+                output if output < outputs => tap(output, input, t),
+                _ => 0.0,
+            };
+            let taps = std::array::from_fn(|t| std::array::from_fn(|lane| of(t, lane)));
+            *out = transform_kernels(&taps);
+        });
         let points = (0..POINTS)
+            .into_par_iter()
             .map(|point| {
-                let (y, x) = (KERNEL[point / IN], KERNEL[point % IN]);
-                Packed::new(outputs, inputs, |o, i| {
-                    let taps = &weight[(o * inputs + i) * 9..][..9];
-                    let sum: f64 = taps
-                        .iter()
-                        .enumerate()
-                        .map(|(t, w)| y[t / 3] * x[t % 3] * f64::from(*w))
-                        .sum();
-                    sum as f32
-                })
+                let values = transformed.iter().flat_map(|points| points[point]).collect();
+                Packed { inputs, groups, values }
             })
             .collect();
         Self { inputs, outputs, points }
     }
 
+    /// Output channels.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// The convolution of `x`.
+    pub fn convolve(&self, x: &Image, pool: &mut Pool) -> Image {
+        self.each_task(x, pool, |_, _| ()).0
+    }
+
     /// The convolution of `x`, and the moments of every channel of the result.
     pub fn apply(&self, x: &Image, pool: &mut Pool) -> (Image, Moments) {
+        let (out, of_tasks) = self.each_task(x, pool, Moments::of);
+        (out, Moments::joined(&of_tasks))
+    }
+
+    /// The convolution of `x`, and what `after` makes of each task's pixels, which lie in the cache.
+    fn each_task<T: Send>(
+        &self,
+        x: &Image,
+        pool: &mut Pool,
+        after: impl Fn(&[f32], usize) -> T + Sync,
+    ) -> (Image, Vec<T>) {
         assert_eq!(x.c, self.inputs, "as many channels as weights");
         let mut out = pool.image(x.h, x.w, self.outputs);
         let across = x.w.div_ceil(OUT);
         let task_rows = (TASK_TILES / across).clamp(1, x.h.div_ceil(2 * OUT));
         let (step, row) = (out.step, out.step * x.w);
-        let of_tasks: Vec<Moments> = out
+        let results = out
             .values
             .par_chunks_mut(task_rows * OUT * row)
             .enumerate()
             .map_init(<(Vec<f32>, Vec<f32>)>::default, |(transformed, sums), (task, out)| {
                 self.task(x, task * task_rows, transformed, sums, out, step);
-                Moments::of(out, step)
+                after(out, step)
             })
             .collect();
-        (out, Moments::joined(&of_tasks))
+        (out, results)
     }
 
     /// Rows of tiles from `first` on into `out`.

@@ -1,0 +1,255 @@
+//! Depthwise convolution and its gradients, each one launch.
+
+#![allow(
+    clippy::used_underscore_binding,
+    clippy::too_many_arguments,
+    reason = "of the macro: see resample"
+)]
+
+use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
+use cubecl::prelude::*;
+
+use super::launch::{GROUP, array, empty, group_sum, groups, units};
+use crate::kernels::Sliding;
+
+/// How the kernel moves, for the device. Dilation is 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Steps {
+    kernel: usize,
+    stride: usize,
+    top: usize,
+    left: usize,
+}
+
+impl Steps {
+    fn new(kernel: usize, sliding: Sliding) -> Self {
+        let Sliding { stride, padding, .. } = sliding;
+        Self { kernel, stride, top: padding.top, left: padding.left }
+    }
+}
+
+/// One output pixel a unit.
+#[cube(launch)]
+fn forward_kernel<F: Float>(
+    x: &Array<F>,
+    weight: &Array<F>,
+    out: &mut Array<F>,
+    channels: usize,
+    height: usize,
+    width: usize,
+    out_height: usize,
+    out_width: usize,
+    #[comptime] steps: Steps,
+    #[define(F)] _dtype: StorageType,
+) {
+    if ABSOLUTE_POS >= out.len() {
+        terminate!();
+    }
+    let column = ABSOLUTE_POS % out_width * steps.stride;
+    let row = ABSOLUTE_POS / out_width % out_height * steps.stride;
+    let plane = ABSOLUTE_POS / (out_width * out_height);
+    let taps = plane % channels * (steps.kernel * steps.kernel);
+    let mut sum = f32::new(0.0);
+    #[unroll]
+    for ky in 0..steps.kernel {
+        #[unroll]
+        for kx in 0..steps.kernel {
+            // Beyond the upper and left edge these wrap around to something large.
+            let (y, x_) = (row + ky - steps.top, column + kx - steps.left);
+            if row + ky >= steps.top && y < height && column + kx >= steps.left && x_ < width {
+                let value = f32::cast_from(x[(plane * height + y) * width + x_]);
+                sum += value * f32::cast_from(weight[taps + ky * steps.kernel + kx]);
+            }
+        }
+    }
+    out[ABSOLUTE_POS] = F::cast_from(sum);
+}
+
+/// One input pixel a unit: the gradients of the outputs that read it.
+#[cube(launch)]
+fn grad_x_kernel<F: Float>(
+    grad: &Array<F>,
+    weight: &Array<F>,
+    out: &mut Array<F>,
+    channels: usize,
+    height: usize,
+    width: usize,
+    grad_height: usize,
+    grad_width: usize,
+    #[comptime] steps: Steps,
+    #[define(F)] _dtype: StorageType,
+) {
+    if ABSOLUTE_POS >= out.len() {
+        terminate!();
+    }
+    let column = ABSOLUTE_POS % width + steps.left;
+    let row = ABSOLUTE_POS / width % height + steps.top;
+    let plane = ABSOLUTE_POS / (width * height);
+    let taps = plane % channels * (steps.kernel * steps.kernel);
+    let mut sum = f32::new(0.0);
+    #[unroll]
+    for ky in 0..steps.kernel {
+        #[unroll]
+        for kx in 0..steps.kernel {
+            if row >= ky && column >= kx {
+                let (y, x) = (row - ky, column - kx);
+                let (gy, gx) = (y / steps.stride, x / steps.stride);
+                let hit = y % steps.stride == 0 && x % steps.stride == 0;
+                if hit && gy < grad_height && gx < grad_width {
+                    let value = f32::cast_from(grad[(plane * grad_height + gy) * grad_width + gx]);
+                    sum += value * f32::cast_from(weight[taps + ky * steps.kernel + kx]);
+                }
+            }
+        }
+    }
+    out[ABSOLUTE_POS] = F::cast_from(sum);
+}
+
+/// One plane a workgroup: `[n * channels, kernel * kernel]`. Each unit keeps the sums of all taps.
+#[cube(launch)]
+fn grad_weight_kernel<F: Float>(
+    grad: &Array<F>,
+    x: &Array<F>,
+    out: &mut Array<F>,
+    planes: usize,
+    height: usize,
+    width: usize,
+    grad_height: usize,
+    grad_width: usize,
+    #[comptime] steps: Steps,
+    #[define(F)] _dtype: StorageType,
+) {
+    let plane = CUBE_POS;
+    if plane >= planes {
+        terminate!();
+    }
+    let mut shared = SharedMemory::<f32>::new(GROUP);
+    let taps = comptime![steps.kernel * steps.kernel];
+    let mut sums = Array::<f32>::new(taps);
+    #[unroll]
+    for tap in 0..taps {
+        sums[tap] = f32::new(0.0);
+    }
+    let mut pixel = UNIT_POS as usize;
+    while pixel < grad_height * grad_width {
+        let row = pixel / grad_width * steps.stride;
+        let column = pixel % grad_width * steps.stride;
+        let value = f32::cast_from(grad[plane * grad_height * grad_width + pixel]);
+        #[unroll]
+        for ky in 0..steps.kernel {
+            #[unroll]
+            for kx in 0..steps.kernel {
+                let (y, x_) = (row + ky - steps.top, column + kx - steps.left);
+                if row + ky >= steps.top && y < height && column + kx >= steps.left && x_ < width {
+                    let seen = f32::cast_from(x[(plane * height + y) * width + x_]);
+                    sums[ky * steps.kernel + kx] += value * seen;
+                }
+            }
+        }
+        pixel += GROUP;
+    }
+    #[unroll]
+    for tap in 0..taps {
+        let total = group_sum(sums[tap], &mut shared);
+        if UNIT_POS == 0 {
+            out[plane * taps + tap] = F::cast_from(total);
+        }
+    }
+}
+
+/// `[n, c, h, w]` by `[c, 1, k, k]`.
+pub fn forward<R: CubeRuntime>(
+    x: CubeTensor<R>,
+    weight: CubeTensor<R>,
+    sliding: Sliding,
+) -> CubeTensor<R> {
+    let [n, c, h, w] = x.meta.shape().dims();
+    let [_, _, kernel, _] = weight.meta.shape().dims();
+    let (out_h, out_w) = sliding.output_size(h, w, kernel);
+    let out = empty(&x, [n, c, out_h, out_w]);
+    let (count, dim) = units(&x, n * c * out_h * out_w);
+    let (client, dtype) = (x.client.clone(), x.dtype);
+    let steps = Steps::new(kernel, sliding);
+    let to = out.clone().into_array_arg();
+    forward_kernel::launch(
+        &client,
+        count,
+        dim,
+        array(x),
+        array(weight),
+        to,
+        c,
+        h,
+        w,
+        out_h,
+        out_w,
+        steps,
+        dtype.into(),
+    );
+    out
+}
+
+/// The gradient by the input of shape `shape`.
+pub fn grad_x<R: CubeRuntime>(
+    grad: CubeTensor<R>,
+    weight: CubeTensor<R>,
+    shape: [usize; 4],
+    sliding: Sliding,
+) -> CubeTensor<R> {
+    let [n, c, h, w] = shape;
+    let [_, _, grad_h, grad_w] = grad.meta.shape().dims();
+    let [_, _, kernel, _] = weight.meta.shape().dims();
+    let out = empty(&grad, shape);
+    let (count, dim) = units(&grad, n * c * h * w);
+    let (client, dtype) = (grad.client.clone(), grad.dtype);
+    let steps = Steps::new(kernel, sliding);
+    let to = out.clone().into_array_arg();
+    grad_x_kernel::launch(
+        &client,
+        count,
+        dim,
+        array(grad),
+        array(weight),
+        to,
+        c,
+        h,
+        w,
+        grad_h,
+        grad_w,
+        steps,
+        dtype.into(),
+    );
+    out
+}
+
+/// The gradient by the weight of every sample, `[n, c, kernel, kernel]`.
+pub fn grad_weights<R: CubeRuntime>(
+    grad: CubeTensor<R>,
+    x: CubeTensor<R>,
+    kernel: usize,
+    sliding: Sliding,
+) -> CubeTensor<R> {
+    let [n, c, h, w] = x.meta.shape().dims();
+    let [_, _, grad_h, grad_w] = grad.meta.shape().dims();
+    let out = empty(&x, [n, c, kernel, kernel]);
+    let (count, dim) = groups(&x, n * c);
+    let (client, dtype) = (x.client.clone(), x.dtype);
+    let steps = Steps::new(kernel, sliding);
+    let to = out.clone().into_array_arg();
+    grad_weight_kernel::launch(
+        &client,
+        count,
+        dim,
+        array(grad),
+        array(x),
+        to,
+        n * c,
+        h,
+        w,
+        grad_h,
+        grad_w,
+        steps,
+        dtype.into(),
+    );
+    out
+}

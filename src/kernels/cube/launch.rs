@@ -1,0 +1,60 @@
+//! What every launch needs: sizes of the work, memory for results, sums over a workgroup.
+
+use burn::tensor::Shape;
+use burn_cubecl::{
+    CubeRuntime, kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype,
+    tensor::CubeTensor,
+};
+use cubecl::{calculate_cube_count_elemwise, prelude::*};
+
+/// Units of a workgroup that adds up.
+pub const GROUP: usize = 256;
+
+/// How often it halves on the way to one.
+const HALVINGS: usize = GROUP.ilog2() as usize;
+
+/// One unit a value.
+pub fn units<R: CubeRuntime>(like: &CubeTensor<R>, count: usize) -> (CubeCount, CubeDim) {
+    let dim = CubeDim::new(&like.client, count);
+    (calculate_cube_count_elemwise(&like.client, count, dim), dim)
+}
+
+/// One workgroup of [`GROUP`] units a result. There may be more: kernels compare with the number of results.
+pub fn groups<R: CubeRuntime>(like: &CubeTensor<R>, count: usize) -> (CubeCount, CubeDim) {
+    let dim = CubeDim::new_1d(GROUP as u32);
+    (calculate_cube_count_elemwise(&like.client, count * GROUP, dim), dim)
+}
+
+/// Memory for a result of another shape.
+pub fn empty<R: CubeRuntime, const D: usize>(
+    like: &CubeTensor<R>,
+    shape: [usize; D],
+) -> CubeTensor<R> {
+    let (client, device) = (like.client.clone(), like.device.clone());
+    empty_device_contiguous_dtype(client, device, Shape::from(shape.to_vec()), like.dtype)
+}
+
+/// Row-major, as kernels that take arrays need it.
+pub fn array<R: CubeRuntime>(x: CubeTensor<R>) -> ArrayArg<R> {
+    into_contiguous(x).into_array_arg()
+}
+
+/// The sum of every unit's value, for all units of a workgroup of [`GROUP`]. Always added in the same order.
+#[cube]
+pub fn group_sum(value: f32, shared: &mut SharedMemory<f32>) -> f32 {
+    let unit = UNIT_POS as usize;
+    shared[unit] = value;
+    sync_cube();
+    #[unroll]
+    for step in 0..HALVINGS {
+        let half = comptime![GROUP >> (step + 1)];
+        if unit < half {
+            let other = shared[unit + half];
+            shared[unit] += other;
+        }
+        sync_cube();
+    }
+    let total = shared[0];
+    sync_cube();
+    total
+}

@@ -1,0 +1,211 @@
+//! Operators without neighbours: activations, products a plane, sums of planes, small matrix products.
+
+#![allow(
+    clippy::used_underscore_binding,
+    clippy::too_many_arguments,
+    reason = "of the macro: see resample"
+)]
+
+use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
+use cubecl::prelude::*;
+
+use super::launch::{GROUP, array, empty, group_sum, groups, units};
+use crate::kernels::Activation;
+
+/// `1 / (1 + exp(-x))`.
+#[cube]
+fn sigmoid(x: f32) -> f32 {
+    let one = f32::new(1.0);
+    one / (one + (-x).exp())
+}
+
+/// An activation.
+#[cube]
+pub fn activate(z: f32, #[comptime] activation: Activation) -> f32 {
+    let mut out = z;
+    if comptime![activation == Activation::Relu] {
+        out = max(z, f32::new(0.0));
+    }
+    if comptime![activation == Activation::Silu] {
+        out = z * sigmoid(z);
+    }
+    out
+}
+
+/// An activation's slope.
+#[cube]
+pub fn slope(z: f32, #[comptime] activation: Activation) -> f32 {
+    let mut out = f32::new(1.0);
+    if comptime![activation == Activation::Relu] && z <= f32::new(0.0) {
+        out = f32::new(0.0);
+    }
+    if comptime![activation == Activation::Silu] {
+        let gate = sigmoid(z);
+        out = gate * (f32::new(1.0) + z * (f32::new(1.0) - gate));
+    }
+    out
+}
+
+#[cube(launch)]
+fn silu_kernel<F: Float>(x: &Array<F>, out: &mut Array<F>, #[define(F)] _dtype: StorageType) {
+    if ABSOLUTE_POS < out.len() {
+        let z = f32::cast_from(x[ABSOLUTE_POS]);
+        out[ABSOLUTE_POS] = F::cast_from(activate(z, Activation::Silu));
+    }
+}
+
+#[cube(launch)]
+fn silu_grad_kernel<F: Float>(
+    x: &Array<F>,
+    grad: &Array<F>,
+    out: &mut Array<F>,
+    #[define(F)] _dtype: StorageType,
+) {
+    if ABSOLUTE_POS < out.len() {
+        let z = f32::cast_from(x[ABSOLUTE_POS]);
+        let grad = f32::cast_from(grad[ABSOLUTE_POS]);
+        out[ABSOLUTE_POS] = F::cast_from(grad * slope(z, Activation::Silu));
+    }
+}
+
+/// `activation(x * scale + shift)`; scale and shift have one value a plane, or one a channel.
+#[cube(launch)]
+fn affine_kernel<F: Float>(
+    x: &Array<F>,
+    scale: &Array<F>,
+    shift: &Array<F>,
+    out: &mut Array<F>,
+    plane_px: usize,
+    #[comptime] activation: Activation,
+    #[define(F)] _dtype: StorageType,
+) {
+    if ABSOLUTE_POS < out.len() {
+        let plane = ABSOLUTE_POS / plane_px;
+        let (scale, shift) = (scale[plane % scale.len()], shift[plane % shift.len()]);
+        let z = f32::cast_from(x[ABSOLUTE_POS]) * f32::cast_from(scale) + f32::cast_from(shift);
+        out[ABSOLUTE_POS] = F::cast_from(activate(z, activation));
+    }
+}
+
+/// One plane a workgroup: the sum of `a * b`.
+#[cube(launch)]
+fn dot_kernel<F: Float>(
+    a: &Array<F>,
+    b: &Array<F>,
+    out: &mut Array<F>,
+    plane_px: usize,
+    #[define(F)] _dtype: StorageType,
+) {
+    let plane = CUBE_POS;
+    if plane >= out.len() {
+        terminate!();
+    }
+    let mut shared = SharedMemory::<f32>::new(GROUP);
+    let mut sum = f32::new(0.0);
+    let mut pixel = UNIT_POS as usize;
+    while pixel < plane_px {
+        let place = plane * plane_px + pixel;
+        sum += f32::cast_from(a[place]) * f32::cast_from(b[place]);
+        pixel += GROUP;
+    }
+    let total = group_sum(sum, &mut shared);
+    if UNIT_POS == 0 {
+        out[plane] = F::cast_from(total);
+    }
+}
+
+/// One value of `[n, m]` a unit: `x` `[n, k]` times `weight` `[m, k]`, transposed.
+#[cube(launch)]
+fn dense_kernel<F: Float>(
+    x: &Array<F>,
+    weight: &Array<F>,
+    out: &mut Array<F>,
+    k: usize,
+    m: usize,
+    #[define(F)] _dtype: StorageType,
+) {
+    if ABSOLUTE_POS >= out.len() {
+        terminate!();
+    }
+    let (row, column) = (ABSOLUTE_POS / m, ABSOLUTE_POS % m);
+    let mut sum = f32::new(0.0);
+    for i in 0..k {
+        sum += f32::cast_from(x[row * k + i]) * f32::cast_from(weight[column * k + i]);
+    }
+    out[ABSOLUTE_POS] = F::cast_from(sum);
+}
+
+/// Memory of the shape of `x`.
+pub fn like<R: CubeRuntime>(x: &CubeTensor<R>) -> CubeTensor<R> {
+    let (client, device) = (x.client.clone(), x.device.clone());
+    let shape = x.meta.shape().clone();
+    burn_cubecl::ops::numeric::empty_device_contiguous_dtype(client, device, shape, x.dtype)
+}
+
+/// `x * sigmoid(x)`, any shape.
+pub fn silu<R: CubeRuntime>(x: CubeTensor<R>) -> CubeTensor<R> {
+    let out = like(&x);
+    let (count, dim) = units(&x, x.meta.num_elements());
+    let (client, dtype) = (x.client.clone(), x.dtype);
+    silu_kernel::launch(&client, count, dim, array(x), out.clone().into_array_arg(), dtype.into());
+    out
+}
+
+/// Gradient of [`silu`].
+pub fn silu_grad<R: CubeRuntime>(x: CubeTensor<R>, grad: CubeTensor<R>) -> CubeTensor<R> {
+    let out = like(&x);
+    let (count, dim) = units(&x, x.meta.num_elements());
+    let (client, dtype) = (x.client.clone(), x.dtype);
+    let to = out.clone().into_array_arg();
+    silu_grad_kernel::launch(&client, count, dim, array(x), array(grad), to, dtype.into());
+    out
+}
+
+/// `activation(x * scale + shift)` of `[n, c, h, w]`; scale and shift `[c]` or `[n, c]`.
+pub fn affine<R: CubeRuntime>(
+    x: CubeTensor<R>,
+    scale: CubeTensor<R>,
+    shift: CubeTensor<R>,
+    activation: Activation,
+) -> CubeTensor<R> {
+    let [_, _, h, w] = x.meta.shape().dims();
+    let out = like(&x);
+    let (count, dim) = units(&x, x.meta.num_elements());
+    let (client, dtype) = (x.client.clone(), x.dtype);
+    let to = out.clone().into_array_arg();
+    affine_kernel::launch(
+        &client,
+        count,
+        dim,
+        array(x),
+        array(scale),
+        array(shift),
+        to,
+        h * w,
+        activation,
+        dtype.into(),
+    );
+    out
+}
+
+/// Sums of the products of planes, `[n, c]`.
+pub fn dots<R: CubeRuntime>(a: CubeTensor<R>, b: CubeTensor<R>) -> CubeTensor<R> {
+    let [n, c, h, w] = a.meta.shape().dims();
+    let out = empty(&a, [n, c]);
+    let (count, dim) = groups(&a, n * c);
+    let (client, dtype) = (a.client.clone(), a.dtype);
+    let to = out.clone().into_array_arg();
+    dot_kernel::launch(&client, count, dim, array(a), array(b), to, h * w, dtype.into());
+    out
+}
+
+/// `x` `[n, k]` times the transpose of `weight` `[m, k]`.
+pub fn dense<R: CubeRuntime>(x: CubeTensor<R>, weight: CubeTensor<R>) -> CubeTensor<R> {
+    let ([n, k], [m, _]) = (x.meta.shape().dims(), weight.meta.shape().dims());
+    let out = empty(&x, [n, m]);
+    let (count, dim) = units(&x, n * m);
+    let (client, dtype) = (x.client.clone(), x.dtype);
+    let to = out.clone().into_array_arg();
+    dense_kernel::launch(&client, count, dim, array(x), array(weight), to, k, m, dtype.into());
+    out
+}

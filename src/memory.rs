@@ -1,0 +1,12 @@
+//! How the process asks the system for memory.
+
+/// Lets the C library keep what is freed instead of returning it at once: activations of a training step are freed and asked
+/// for again thousands of times, and the system would hand out zeroed pages one fault at a time.
+pub fn keep_freed() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: sets two numbers of the allocator; called before there are threads.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_MAX, 0);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+    }
+}
