@@ -180,11 +180,11 @@ fn gaps_that_the_scene_does_not_declare_are_counted() {
     let gap = |col: usize, row: usize| if col < 150 { 0 } else { noise(col, row).max(1) };
     let path = scene(folder.path(), 300, 100, gap);
     let (report, _, _) = score(&path, &config(32, 8, 2), &Region::default(), identity).unwrap();
-    assert!(report.black_windows > 10 && report.skipped_windows == 0, "{report:?}");
+    assert!(report.black_pixels == 150 * 100 && report.skipped_windows == 0, "{report:?}");
     let mut declared = config(32, 8, 2);
     declared.input.nodata = Some(0.0);
     let (report, _, _) = score(&path, &declared, &Region::default(), identity).unwrap();
-    assert!(report.skipped_windows > 10 && report.black_windows == 0, "{report:?}");
+    assert!(report.skipped_windows > 10 && report.black_pixels == 0, "{report:?}");
 }
 
 #[test]

@@ -27,6 +27,9 @@ use crate::progress::Progress;
 /// still, few enough that they do not count in memory.
 const QUEUE: usize = 2;
 
+/// A share of black pixels above this is most likely a gap that the scene does not declare.
+const BLACK_WARNING: f64 = 0.01;
+
 /// What became of a scene.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Report {
@@ -38,8 +41,8 @@ pub struct Report {
     pub windows: usize,
     /// Windows without a pixel to score.
     pub skipped_windows: usize,
-    /// Windows that are black throughout, and not declared to be nodata.
-    pub black_windows: usize,
+    /// Scored pixels that are 0 in every band: gaps, if there are many.
+    pub black_pixels: u64,
     /// Ground sample distance of the scores along (columns, rows), metres.
     pub gsd_m: Option<(f64, f64)>,
     /// Wall time.
@@ -142,12 +145,12 @@ pub fn run(
             "check the scene's nodata value and alpha band, and that the area of interest lies on data",
         ));
     }
-    if counts.black > 0 {
+    if counts.black as f64 > BLACK_WARNING * scored_pixels as f64 {
         tracing::warn!(
-            "{}: {} of {windows} windows are wholly black and were scored like ground; if they are gaps, \
-             declare the nodata value: --set input.nodata=0",
+            "{}: {:.0} % of the pixels are black and were scored like ground; if they are gaps, declare the \
+             nodata value: --set input.nodata=0",
             scene_path.display(),
-            counts.black
+            100.0 * counts.black as f64 / scored_pixels as f64
         );
     }
     Ok(Report {
@@ -155,7 +158,7 @@ pub fn run(
         scored_pixels,
         windows,
         skipped_windows: counts.skipped,
-        black_windows: counts.black,
+        black_pixels: counts.black,
         gsd_m,
         seconds: started.elapsed().as_secs_f64(),
     })

@@ -46,13 +46,13 @@ pub enum Message {
     Rows(FinishedRows),
 }
 
-/// Windows that the network had no use for.
+/// What the reader came across.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
-    /// Not scored: without a pixel to score.
+    /// Windows without a pixel to score.
     pub skipped: usize,
-    /// Scored, though every pixel of every band is 0: most likely a gap that the scene does not declare.
-    pub black: usize,
+    /// Pixels to score that are 0 in every band: gaps, if there are many.
+    pub black: u64,
 }
 
 /// Reads the whole region. Stops quietly when the receiver is gone.
@@ -62,14 +62,13 @@ pub fn read(input: &Input, plan: &Plan, batch: usize, to: &SyncSender<Message>) 
     let mut counts = Counts::default();
     let mut finished = plan.rows.from;
     for (row_index, &top) in plan.rows.starts.iter().enumerate() {
-        strip.advance(input, plan.rows.inside(row_index))?;
+        counts.black += strip.advance(input, plan.rows.inside(row_index))?;
         let mut pending = strip.empty_batch(plan);
         for (col_index, &left) in plan.cols.starts.iter().enumerate() {
             if !strip.any_wanted(plan, col_index) {
                 counts.skipped += 1;
                 continue;
             }
-            counts.black += usize::from(strip.all_black(plan, col_index));
             strip.cut(plan, &normalise, (left, top), &mut pending);
             if pending.positions.len() == batch {
                 let full = std::mem::replace(&mut pending, strip.empty_batch(plan));
@@ -142,8 +141,8 @@ impl Strip {
         }
     }
 
-    /// Drops the rows above `top` and reads those down to `bottom`.
-    fn advance(&mut self, input: &Input, (top, bottom): (usize, usize)) -> Result<()> {
+    /// Drops the rows above `top` and reads those down to `bottom`. How many of the pixels read are to be scored and black.
+    fn advance(&mut self, input: &Input, (top, bottom): (usize, usize)) -> Result<u64> {
         // With little overlap a whole strip may be new.
         let gone = (top - self.top).min(self.bottom - self.top);
         self.data.drain(..gone * self.bands * self.width);
@@ -151,6 +150,7 @@ impl Strip {
         self.wanted.drain(..gone * self.width);
         let from = self.bottom.max(top);
         self.top = top;
+        let mut black = 0;
         if bottom > from {
             let window =
                 Window { col: self.left, row: from, width: self.width, height: bottom - from };
@@ -161,11 +161,14 @@ impl Strip {
                     self.data.extend_from_slice(&pixels.data[start..start + self.width]);
                 }
             }
+            let px = window.height * self.width;
+            let dark = |i: usize| pixels.data.iter().skip(i).step_by(px).all(|value| *value == 0);
+            black = (0..px).filter(|i| wanted[*i] && dark(*i)).count() as u64;
             self.valid.extend_from_slice(&pixels.valid);
             self.wanted.extend_from_slice(&wanted);
         }
         self.bottom = bottom;
-        Ok(())
+        Ok(black)
     }
 
     fn empty_batch(&self, plan: &Plan) -> Batch {
@@ -184,15 +187,6 @@ impl Strip {
             let start = (row - self.top) * self.width;
             self.wanted[start + from - self.left..start + to - self.left].contains(&true)
         })
-    }
-
-    /// Whether every pixel under a window is valid and 0 in every band.
-    fn all_black(&self, plan: &Plan, col_index: usize) -> bool {
-        let (from, to) = plan.cols.inside(col_index);
-        let (from, to) = (from - self.left, to - self.left);
-        let mut lines = self.data.chunks_exact(self.width);
-        lines.all(|line| line[from..to].iter().all(|value| *value == 0))
-            && self.valid.chunks_exact(self.width).all(|line| !line[from..to].contains(&false))
     }
 
     /// Appends the window at `(left, top)`, mirrored where it leaves the scene.
