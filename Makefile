@@ -31,7 +31,7 @@ GEOSEG := $(TARGET_DIR)/release/geoseg
 folder_of = @$(if $(filter runs/%,$(1)),mkdir -p $(dir $(1)),true)
 OPTIONS = $(foreach file,$(CONFIG),--config $(file)) $(foreach pair,$(SET),--set $(pair)) $(ARGS)
 
-.PHONY: help install-deps build demo test check fmt clippy deny doc tiles train infer eval gpu-check
+.PHONY: help install-deps build demo test check fmt clippy deny doc tiles train infer eval gpu-check bench
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -133,8 +133,11 @@ deny:
 
 # --- GPU --------------------------------------------------------------------------------------------
 
-gpu-check: install-deps ## On a machine with a GPU: operators and a training step, then benches on CUDA
+gpu-check: build ## On a machine with a GPU: operators and a training step, then benches, then the demo on CUDA
 	GEOSEG_VULKAN=1 cargo test --release --locked --features vulkan --test vulkan -- --nocapture
-	@for case in 'infer efficientnet-b0 512 1' 'infer efficientnet-b0 512 16' 'train efficientnet-b0 256 8' 'train efficientnet-b1 512 8'; do \
-	  cargo bench --locked --features vulkan --bench network -- $$case 20 cuda; done
+	for case in 'infer --batch 1' 'infer --batch 16' 'train --batch 8' 'train --batch 8 --window 512 --encoder efficientnet-b1'; do \
+	  $(GEOSEG) bench $$case --device cuda --repeat 20; done
 	$(MAKE) demo DEVICE=cuda
+
+bench: build ## What this machine does: network, tiles, polygons, a whole scene
+	@for case in infer 'infer --encoder efficientnet-b1' train tiles polygonize infer-scene; do $(GEOSEG) bench $$case --device $(DEVICE); done

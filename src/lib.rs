@@ -4,6 +4,7 @@
 //! model from it, `infer` scores a whole scene, `polygonize` turns scores into buildings, `evaluate`
 //! compares buildings with the truth. `docs/architecture.md` draws the picture.
 
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod device;

@@ -4,8 +4,18 @@ mod support;
 
 use support::program::Place;
 
-const SUBCOMMANDS: &[&str] =
-    &["synth", "tiles", "train", "infer", "polygonize", "eval", "tune", "doctor", "completions"];
+const SUBCOMMANDS: &[&str] = &[
+    "synth",
+    "tiles",
+    "train",
+    "infer",
+    "polygonize",
+    "eval",
+    "tune",
+    "bench",
+    "doctor",
+    "completions",
+];
 
 #[test]
 fn help_lists_every_subcommand() {

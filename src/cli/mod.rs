@@ -5,6 +5,7 @@ pub mod exit;
 pub mod log;
 pub mod stdout;
 
+mod bench;
 mod completions;
 mod doctor;
 mod eval;
@@ -56,6 +57,7 @@ pub enum Command {
     Polygonize(polygonize::Args),
     Eval(eval::Args),
     Tune(tune::Args),
+    Bench(bench::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
 }
@@ -96,6 +98,7 @@ pub fn run(cli: Cli, interrupt: Interrupt) -> Result<()> {
         Command::Polygonize(args) => polygonize::run(&args, &context),
         Command::Eval(args) => eval::run(&args, &context),
         Command::Tune(args) => tune::run(&args, &context),
+        Command::Bench(args) => bench::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args),
     }

@@ -1,0 +1,105 @@
+//! The network alone, on noise in memory.
+
+use burn::backend::{Flex, flex::FlexDevice};
+use burn::optim::GradientsParams;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{Tensor, TensorData};
+
+use super::Options;
+use super::measure::{Figure, measure};
+use crate::config::train::{LossSection, OptimizerSection};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::kernels::Kernels;
+use crate::model::{FusedNetwork, Mode, ModelSpec, Network};
+use crate::train::losses::{Truth, losses};
+use crate::train::optimizer::AdamW;
+
+/// Calls before the clock runs: memory is mapped, kernels are compiled and tuned.
+const WARM: usize = 2;
+
+fn noise(count: usize) -> Vec<f32> {
+    (0..count).map(|i| (i.wrapping_mul(2_654_435_761) % 10_007) as f32 / 5_003.5 - 1.0).collect()
+}
+
+fn shape(options: &Options) -> [usize; 4] {
+    [options.batch, options.spec.bands.len(), options.window_px, options.window_px]
+}
+
+fn title(what: &str, options: &Options) -> String {
+    let ModelSpec { arch, encoder, .. } = &options.spec;
+    let Options { batch, window_px, .. } = options;
+    format!("{what} {arch} {encoder}, {batch} x {window_px} px")
+}
+
+/// A network with random weights whose statistics have settled on noise.
+pub fn settled<B: Kernels>(spec: &ModelSpec, device: &B::Device) -> Result<Network<B>> {
+    let network = Network::<B>::seeded(spec, 1, device)?;
+    let shape = [2, spec.bands.len(), 128, 128];
+    let sample = TensorData::new(noise(shape.iter().product()), shape);
+    network.forward_in(Tensor::from_data(sample, device), Mode::Recalibrate { seen: 0 });
+    Ok(network)
+}
+
+/// Windows from memory, logits back into memory.
+pub fn infer(options: &Options) -> Result<Figure> {
+    let (shape, title) = (shape(options), title("infer", options));
+    let pixels = options.batch * options.window_px * options.window_px;
+    let images = noise(shape.iter().product());
+    if options.device == Device::Cpu {
+        let mut network = FusedNetwork::new(&settled::<Flex>(&options.spec, &FlexDevice)?);
+        return measure(title, pixels, WARM, options, || {
+            std::hint::black_box(network.forward(&images, shape));
+            Ok(())
+        });
+    }
+    crate::with_backend!(&options.device, |B, device| {
+        let network = settled::<B>(&options.spec, &device)?;
+        measure(title, pixels, WARM, options, || {
+            let data = TensorData::new(images.clone(), shape);
+            let images = Tensor::<B, 4>::from_data(data, &device); // [n, bands, h, w]
+            std::hint::black_box(network.forward(images).into_data());
+            Ok(())
+        })
+    })
+}
+
+/// Forward, backward, AdamW.
+pub fn train(options: &Options) -> Result<Figure> {
+    crate::with_autodiff_backend!(&options.device, |B, device| steps::<B>(options, &device))
+}
+
+fn steps<B: AutodiffBackend + Kernels>(options: &Options, device: &B::Device) -> Result<Figure> {
+    let shape = shape(options);
+    let [n, _, h, w] = shape;
+    let mut network = Some(Network::<B>::seeded(&options.spec, 1, device)?);
+    let mut optimizer = AdamW::new(&OptimizerSection::default());
+    let images = TensorData::new(noise(shape.iter().product()), shape);
+    let images = Tensor::<B, 4>::from_data(images, device); // [n, bands, h, w]
+    let labels: Vec<f32> =
+        noise(n * h * w).into_iter().map(|v| f32::from(u8::from(v > 0.2))).collect();
+    let labels = Tensor::<B, 4>::from_data(TensorData::new(labels, [n, 1, h, w]), device);
+    let truth = Truth { valid: labels.ones_like(), labels };
+    let mut seed = 0;
+    measure(title("train", options), n * h * w, WARM, options, || {
+        seed += 1;
+        let Some(live) = network.take() else { return Ok(()) };
+        let logits = live.forward_train(images.clone(), seed); // [n, classes, h, w]
+        let loss = losses(&LossSection::default(), logits, &truth).total;
+        // Reading the loss waits for the forward pass, as training does.
+        std::hint::black_box(loss.clone().into_data());
+        let gradients = GradientsParams::from_grads(loss.backward(), &live);
+        let moved = optimizer.step(live, gradients, 1e-4, 1.0);
+        wait::<B>(device)?;
+        network = Some(moved);
+        Ok(())
+    })
+}
+
+/// Until the device has done what it was given.
+fn wait<B: Backend>(device: &B::Device) -> Result<()> {
+    B::sync(device).map_err(|error| Error::Device {
+        device: format!("{device:?}"),
+        problem: format!("stopped working ({error:?})"),
+    })
+}
