@@ -39,6 +39,12 @@ pub fn array<R: CubeRuntime>(x: CubeTensor<R>) -> ArrayArg<R> {
     into_contiguous(x).into_array_arg()
 }
 
+/// A plane's value of an array with one value a plane `[n, c]`, or one a channel `[c]`.
+#[cube]
+pub fn of_plane<F: Float>(values: &Array<F>, plane: usize) -> f32 {
+    f32::cast_from(values[plane % values.len()])
+}
+
 /// The sum of every unit's value, for all units of a workgroup of [`GROUP`]. Always added in the same order.
 #[cube]
 pub fn group_sum(value: f32, shared: &mut SharedMemory<f32>) -> f32 {

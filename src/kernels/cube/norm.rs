@@ -10,7 +10,7 @@
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use cubecl::prelude::*;
 
-use super::launch::{GROUP, array, empty, group_sum, groups, units};
+use super::launch::{GROUP, array, empty, group_sum, groups, of_plane, units};
 use super::pointwise::{activate, like, slope};
 use crate::kernels::Activation;
 
@@ -64,10 +64,10 @@ fn apply_kernel<F: Float>(
 ) {
     if ABSOLUTE_POS < out.len() {
         let plane = ABSOLUTE_POS / plane_px;
-        let mean = f32::cast_from(mean[plane % mean.len()]);
-        let rstd = f32::cast_from(rstd[plane % rstd.len()]);
-        let gamma = f32::cast_from(gamma[plane % gamma.len()]);
-        let beta = f32::cast_from(beta[plane % beta.len()]);
+        let mean = of_plane(mean, plane);
+        let rstd = of_plane(rstd, plane);
+        let gamma = of_plane(gamma, plane);
+        let beta = of_plane(beta, plane);
         let unit = (f32::cast_from(x[ABSOLUTE_POS]) - mean) * rstd;
         out[ABSOLUTE_POS] = F::cast_from(activate(unit * gamma + beta, activation));
     }
@@ -93,10 +93,10 @@ fn grad_sums_kernel<F: Float>(
         terminate!();
     }
     let mut shared = SharedMemory::<f32>::new(GROUP);
-    let mean = f32::cast_from(mean[plane % mean.len()]);
-    let rstd = f32::cast_from(rstd[plane % rstd.len()]);
-    let gamma = f32::cast_from(gamma[plane % gamma.len()]);
-    let beta = f32::cast_from(beta[plane % beta.len()]);
+    let mean = of_plane(mean, plane);
+    let rstd = of_plane(rstd, plane);
+    let gamma = of_plane(gamma, plane);
+    let beta = of_plane(beta, plane);
     let mut sum = f32::new(0.0);
     let mut product = f32::new(0.0);
     let mut pixel = UNIT_POS as usize;
@@ -134,12 +134,12 @@ fn grad_x_kernel<F: Float>(
 ) {
     if ABSOLUTE_POS < out.len() {
         let plane = ABSOLUTE_POS / plane_px;
-        let mean = f32::cast_from(mean[plane % mean.len()]);
-        let rstd = f32::cast_from(rstd[plane % rstd.len()]);
-        let gamma = f32::cast_from(gamma[plane % gamma.len()]);
-        let beta = f32::cast_from(beta[plane % beta.len()]);
-        let sum = f32::cast_from(sums[plane % sums.len()]);
-        let along = f32::cast_from(along[plane % along.len()]);
+        let mean = of_plane(mean, plane);
+        let rstd = of_plane(rstd, plane);
+        let gamma = of_plane(gamma, plane);
+        let beta = of_plane(beta, plane);
+        let sum = of_plane(sums, plane);
+        let along = of_plane(along, plane);
         let unit = (f32::cast_from(x[ABSOLUTE_POS]) - mean) * rstd;
         let d = f32::cast_from(grad[ABSOLUTE_POS]) * slope(unit * gamma + beta, activation);
         out[ABSOLUTE_POS] = F::cast_from(rstd * (gamma * d - sum - unit * along));

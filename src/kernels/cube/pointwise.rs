@@ -9,7 +9,7 @@
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use cubecl::prelude::*;
 
-use super::launch::{GROUP, array, empty, group_sum, groups, units};
+use super::launch::{GROUP, array, empty, group_sum, groups, of_plane, units};
 use crate::kernels::Activation;
 
 /// `1 / (1 + exp(-x))`.
@@ -81,8 +81,7 @@ fn affine_kernel<F: Float>(
 ) {
     if ABSOLUTE_POS < out.len() {
         let plane = ABSOLUTE_POS / plane_px;
-        let (scale, shift) = (scale[plane % scale.len()], shift[plane % shift.len()]);
-        let z = f32::cast_from(x[ABSOLUTE_POS]) * f32::cast_from(scale) + f32::cast_from(shift);
+        let z = f32::cast_from(x[ABSOLUTE_POS]) * of_plane(scale, plane) + of_plane(shift, plane);
         out[ABSOLUTE_POS] = F::cast_from(activate(z, activation));
     }
 }
