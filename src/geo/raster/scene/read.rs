@@ -229,16 +229,13 @@ impl SourceWindow {
     }
 
     fn extra(&self, resampling: ResampleAlg) -> gdal_sys::GDALRasterIOExtraArg {
-        gdal_sys::GDALRasterIOExtraArg {
-            nVersion: 1,
-            eResampleAlg: resampling.to_gdal(),
-            pfnProgress: None,
-            pProgressData: std::ptr::null_mut(),
-            bFloatingPointWindowValidity: 1,
-            dfXOff: self.exact[0],
-            dfYOff: self.exact[1],
-            dfXSize: self.exact[2],
-            dfYSize: self.exact[3],
-        }
+        // SAFETY: numbers, pointers and an optional function, for all of which zero is a value. Newer GDALs have more fields
+        // than older ones; version 1 says that those are not looked at.
+        let mut extra: gdal_sys::GDALRasterIOExtraArg = unsafe { std::mem::zeroed() };
+        extra.nVersion = 1;
+        extra.eResampleAlg = resampling.to_gdal();
+        extra.bFloatingPointWindowValidity = 1;
+        [extra.dfXOff, extra.dfYOff, extra.dfXSize, extra.dfYSize] = self.exact;
+        extra
     }
 }
