@@ -1,5 +1,5 @@
-//! Every operator of [`Kernels`](super::Kernels) and its gradients in burn's own tensor operations: the form that
-//! `CubeCL` backends run, and the reference for the others.
+//! Every operator of [`Kernels`] and its gradients in burn's own tensor operations: the reference for the others, and the
+//! form that runs where a backend has nothing better.
 //!
 //! Two of burn's own gradients are avoided: bilinear interpolation has none on `CubeCL` backends, and the gradient of a
 //! grouped convolution by its weight launches one convolution a group.
