@@ -31,7 +31,7 @@ GEOSEG := $(TARGET_DIR)/release/geoseg
 folder_of = @$(if $(filter runs/%,$(1)),mkdir -p $(dir $(1)),true)
 OPTIONS = $(foreach file,$(CONFIG),--config $(file)) $(foreach pair,$(SET),--set $(pair)) $(ARGS)
 
-.PHONY: help install-deps build demo test check fmt clippy deny doc tiles train infer eval gpu-check bench
+.PHONY: help install-deps build demo test check fmt clippy deny doc tiles train infer eval gpu-bundle gpu-check bench
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -133,11 +133,18 @@ deny:
 
 # --- GPU --------------------------------------------------------------------------------------------
 
-gpu-check: build ## On a machine with a GPU: operators and a training step, then benches, then the demo on CUDA
-	GEOSEG_VULKAN=1 cargo test --release --locked --features vulkan --test vulkan -- --nocapture
-	for case in 'infer --batch 1' 'infer --batch 16' 'train --batch 8' 'train --batch 8 --window 512 --encoder efficientnet-b1'; do \
-	  $(GEOSEG) bench $$case --device cuda --repeat 20; done
-	$(MAKE) demo DEVICE=cuda
+GPU_CHECK := runs/gpu-check
+
+gpu-bundle: install-deps ## A folder to carry to a machine with an NVIDIA card and nothing else (needs cmake, clang): OUT=folder
+	cargo build --release --locked --features bundled-gdal
+	@mkdir -p $(or $(OUT),$(GPU_CHECK))/config
+	cp $(GEOSEG) $(or $(OUT),$(GPU_CHECK))/
+	cp -r data-samples $(or $(OUT),$(GPU_CHECK))/
+	cp -r config/demo $(or $(OUT),$(GPU_CHECK))/config/
+	cp benches/gpu-check.sh $(or $(OUT),$(GPU_CHECK))/
+
+gpu-check: gpu-bundle ## On a machine with an NVIDIA card: is everything right there, and how fast? (build with GDAL inside)
+	cd $(or $(OUT),$(GPU_CHECK)) && ./gpu-check.sh
 
 bench: build ## What this machine does: network, tiles, polygons, a whole scene
 	@for case in infer 'infer --encoder efficientnet-b1' train tiles polygonize infer-scene; do $(GEOSEG) bench $$case --device $(DEVICE); done

@@ -10,7 +10,11 @@ pub mod vulkan;
 use std::fmt;
 use std::str::FromStr;
 
+use burn::tensor::DType;
+
+use crate::config::Precision;
 use crate::error::{Error, Result};
+use crate::kernels::Kernels;
 
 /// A device as the user names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,6 +148,46 @@ fn vulkan_device(index: Option<usize>) -> std::result::Result<Device, String> {
 #[cfg(not(feature = "vulkan"))]
 fn vulkan_device(_index: Option<usize>) -> std::result::Result<Device, String> {
     Err("this build has no Vulkan; build with `--features vulkan`".to_owned())
+}
+
+/// The device's product name, for reports.
+pub fn product(device: &Device) -> String {
+    match device {
+        Device::Cpu => sysinfo::System::new_all()
+            .cpus()
+            .first()
+            .map_or_else(|| device.to_string(), |core| core.brand().to_owned()),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(index) => cuda::probe()
+            .devices
+            .get(*index)
+            .map_or_else(|| device.to_string(), |found| found.name.clone()),
+        #[cfg(feature = "vulkan")]
+        Device::Vulkan(_) => device.to_string(),
+    }
+}
+
+/// The format of tensors that a precision names.
+pub fn format_of(precision: Precision) -> DType {
+    match precision {
+        Precision::Auto | Precision::F32 => DType::F32,
+        Precision::Bf16 => DType::BF16,
+        Precision::F16 => DType::F16,
+    }
+}
+
+/// The format of tensors for what the user asked for, found to work on `device`.
+///
+/// # Errors
+/// The device cannot compute in it.
+pub fn number_format<B: Kernels>(precision: Precision, device: &B::Device) -> Result<DType> {
+    let format = format_of(precision);
+    if B::computes_in(device, format) {
+        return Ok(format);
+    }
+    let name = precision.name();
+    let problem = format!("networks cannot compute in {name} on it; use precision auto or f32");
+    Err(Error::Device { device: format!("{device:?}"), problem })
 }
 
 /// Backends compiled into this build, for `geoseg doctor`.

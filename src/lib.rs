@@ -5,6 +5,7 @@
 //! compares buildings with the truth. `docs/architecture.md` draws the picture.
 
 pub mod bench;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod device;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 pub use measure::Figure;
 
+use crate::config::Precision;
 use crate::device::Device;
 use crate::error::Result;
 use crate::model::ModelSpec;
@@ -42,6 +43,8 @@ pub struct Options {
     pub scene_px: usize,
     /// Timed repetitions; one or two before them are not counted.
     pub repeat: usize,
+    /// Number format of the network.
+    pub precision: Precision,
     /// Where networks run.
     pub device: Device,
 }

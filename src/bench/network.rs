@@ -7,10 +7,11 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::Options;
 use super::measure::{Figure, measure};
+use crate::config::Precision;
 use crate::config::train::{LossSection, OptimizerSection};
-use crate::device::Device;
+use crate::device::{Device, number_format};
 use crate::error::{Error, Result};
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, in_format};
 use crate::model::{FusedNetwork, Mode, ModelSpec, Network};
 use crate::train::losses::{Truth, losses};
 use crate::train::optimizer::AdamW;
@@ -29,7 +30,11 @@ fn shape(options: &Options) -> [usize; 4] {
 fn title(what: &str, options: &Options) -> String {
     let ModelSpec { arch, encoder, .. } = &options.spec;
     let Options { batch, window_px, .. } = options;
-    format!("{what} {arch} {encoder}, {batch} x {window_px} px")
+    let format = match options.precision {
+        Precision::Auto => String::new(),
+        other => format!(", {}", other.name()),
+    };
+    format!("{what} {arch} {encoder}, {batch} x {window_px} px{format}")
 }
 
 /// A network with random weights whose statistics have settled on noise.
@@ -47,6 +52,7 @@ pub fn infer(options: &Options) -> Result<Figure> {
     let pixels = options.batch * options.window_px * options.window_px;
     let images = noise(shape.iter().product());
     if options.device == Device::Cpu {
+        number_format::<Flex>(options.precision, &FlexDevice)?;
         let mut network = FusedNetwork::new(&settled::<Flex>(&options.spec, &FlexDevice)?);
         return measure(title, pixels, WARM, options, || {
             std::hint::black_box(network.forward(&images, shape));
@@ -54,10 +60,11 @@ pub fn infer(options: &Options) -> Result<Figure> {
         });
     }
     crate::with_backend!(&options.device, |B, device| {
+        let format = number_format::<B>(options.precision, &device)?;
         let network = settled::<B>(&options.spec, &device)?;
         measure(title, pixels, WARM, options, || {
             let data = TensorData::new(images.clone(), shape);
-            let images = Tensor::<B, 4>::from_data(data, &device); // [n, bands, h, w]
+            let images = in_format(Tensor::<B, 4>::from_data(data, &device), format); // [n, bands, h, w]
             std::hint::black_box(network.forward(images).into_data());
             Ok(())
         })
@@ -75,7 +82,8 @@ fn steps<B: AutodiffBackend + Kernels>(options: &Options, device: &B::Device) ->
     let mut network = Some(Network::<B>::seeded(&options.spec, 1, device)?);
     let mut optimizer = AdamW::new(&OptimizerSection::default());
     let images = TensorData::new(noise(shape.iter().product()), shape);
-    let images = Tensor::<B, 4>::from_data(images, device); // [n, bands, h, w]
+    let format = number_format::<B>(options.precision, device)?;
+    let images = in_format(Tensor::<B, 4>::from_data(images, device), format); // [n, bands, h, w]
     let labels: Vec<f32> =
         noise(n * h * w).into_iter().map(|v| f32::from(u8::from(v > 0.2))).collect();
     let labels = Tensor::<B, 4>::from_data(TensorData::new(labels, [n, 1, h, w]), device);

@@ -104,7 +104,7 @@ pub fn infer_scene(options: &Options) -> Result<Figure> {
         model::save(&random, &options.spec, &network, &model::weights::Provenance::default())?;
     }
     let file = options.model.as_ref().unwrap_or(&random);
-    let (spec, mut scorer) = load_scorer(file, &options.device)?;
+    let (spec, mut scorer) = load_scorer(file, &options.device, options.precision)?;
     let mut config = InferConfig::default();
     config.inference.window_px = options.window_px;
     config.inference.overlap_px = options.window_px / 4;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::args::DeviceArgs;
 use super::stdout;
 use crate::bench::{self, Case, Figure, Options};
+use crate::config::Precision;
 use crate::error::{Error, Result};
 use crate::model::ModelSpec;
 
@@ -44,6 +45,9 @@ pub struct Args {
     /// Side of the synthetic scene, px
     #[arg(long, value_name = "PX", default_value_t = 4096)]
     scene: usize,
+    /// Number format of the network
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    precision: Precision,
     /// Timed repetitions; 20 of infer, 5 of the others
     #[arg(long, value_name = "N")]
     repeat: Option<usize>,
@@ -99,6 +103,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         spec,
         model: args.model.clone(),
         window_px,
+        precision: args.precision,
         batch: args.batch.unwrap_or(if training { 8 } else { 1 }).max(1),
         scene_px: args.scene,
         repeat: args.repeat.unwrap_or(if args.case == CaseName::Infer { 20 } else { 5 }),
@@ -108,7 +113,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     if args.json { stdout::print_json(&figure) } else { stdout::print(&line(&figure)) }
 }
 
-fn line(figure: &Figure) -> String {
+pub(super) fn line(figure: &Figure) -> String {
     let memory = figure.peak_rss_mb.map_or("unknown memory".to_owned(), |mb| format!("{mb:.0} MB"));
     format!(
         "{}: median {:.1} ms, least {:.1} ms, {:.2} Mpx/s, {memory}, {} threads, {}",

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::args::{ConfigArgs, DeviceArgs};
 use super::{Context, log, stdout};
-use crate::config::{self, infer::InferConfig};
+use crate::config::{self, Precision, infer::InferConfig};
 use crate::error::{Error, Result};
 use crate::geo::vector::LayerWriter;
 use crate::geo::{Crs, Scene};
@@ -49,6 +49,9 @@ pub struct Args {
     /// Windows computed at once; the same as --set inference.batch=N
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
+    /// Number format of the network; the same as --set inference.precision=FORMAT
+    #[arg(long, value_name = "FORMAT")]
+    pub precision: Option<Precision>,
     /// Replace outputs that are there already
     #[arg(long)]
     pub overwrite: bool,
@@ -56,6 +59,15 @@ pub struct Args {
     pub device: DeviceArgs,
     #[command(flatten)]
     pub config: ConfigArgs,
+}
+
+impl Args {
+    /// The options that have a flag, as `key=value` texts.
+    fn sets(&self) -> Vec<String> {
+        let batch = self.batch.map(|batch| format!("inference.batch={batch}"));
+        let format = self.precision.map(|format| format!("inference.precision={}", format.name()));
+        batch.into_iter().chain(format).collect()
+    }
 }
 
 /// Longitudes and latitudes in degrees, WGS 84.
@@ -85,13 +97,12 @@ impl FromStr for BoundingBox {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
-    let batch = args.batch.map(|batch| format!("inference.batch={batch}"));
-    let config: InferConfig = args.config.load(batch.as_slice())?;
+    let config: InferConfig = args.config.load(&args.sets())?;
     config.validate()?;
     let scenes = expand(&args.scenes)?;
     let targets = Targets::check(args, scenes.len())?;
     let device = args.device.resolve()?;
-    let (spec, mut scorer) = infer::load_scorer(&args.model, &device)?;
+    let (spec, mut scorer) = infer::load_scorer(&args.model, &device, config.inference.precision)?;
     let job = Job { args, config: &config, spec: &spec, targets: &targets, context };
     let mut buildings = targets
         .buildings

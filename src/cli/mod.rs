@@ -6,6 +6,7 @@ pub mod log;
 pub mod stdout;
 
 mod bench;
+mod check;
 mod completions;
 mod doctor;
 mod eval;
@@ -58,6 +59,7 @@ pub enum Command {
     Eval(eval::Args),
     Tune(tune::Args),
     Bench(bench::Args),
+    Check(check::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
 }
@@ -99,6 +101,7 @@ pub fn run(cli: Cli, interrupt: Interrupt) -> Result<()> {
         Command::Eval(args) => eval::run(&args, &context),
         Command::Tune(args) => tune::run(&args, &context),
         Command::Bench(args) => bench::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args),
     }

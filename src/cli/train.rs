@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::args::{ConfigArgs, DeviceArgs};
 use super::{Context, stdout};
-use crate::config::train::TrainConfig;
+use crate::config::{Precision, train::TrainConfig};
 use crate::error::Result;
 use crate::tiles::TileSet;
 use crate::{train, with_autodiff_backend};
@@ -31,6 +31,9 @@ pub struct Args {
     /// Seed of weights, batches and augmentation; the same as --set run.seed=N
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Number format of the steps; the same as --set run.precision=FORMAT
+    #[arg(long, value_name = "FORMAT")]
+    precision: Option<Precision>,
     /// Go on from the run's last checkpoint
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
@@ -48,7 +51,8 @@ impl Args {
     fn sets(&self) -> Vec<String> {
         let tiles = self.tiles.as_ref().map(|folder| format!("data.tiles={:?}", folder.display()));
         let seed = self.seed.map(|seed| format!("run.seed={seed}"));
-        tiles.into_iter().chain(seed).collect()
+        let format = self.precision.map(|format| format!("run.precision={}", format.name()));
+        tiles.into_iter().chain(seed).chain(format).collect()
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::polygonize::PolygonizeOptions;
+use super::precision::Precision;
 use crate::error::{Error, Result};
 use crate::geo::SceneOptions;
 
@@ -28,6 +29,8 @@ pub struct InferenceConfig {
     pub overlap_px: usize,
     /// Windows scored at once.
     pub batch: usize,
+    /// Number format of the network.
+    pub precision: Precision,
     /// Ground sample distance to work at, metres; the model's own where absent.
     pub gsd_m: Option<f64>,
     /// Value type of the scores raster.
@@ -47,7 +50,14 @@ pub enum ScoresType {
 
 impl Default for InferenceConfig {
     fn default() -> Self {
-        Self { window_px: 512, overlap_px: 128, batch: 1, gsd_m: None, scores: ScoresType::Uint8 }
+        Self {
+            window_px: 512,
+            overlap_px: 128,
+            batch: 1,
+            precision: Precision::Auto,
+            gsd_m: None,
+            scores: ScoresType::Uint8,
+        }
     }
 }
 

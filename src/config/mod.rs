@@ -6,6 +6,7 @@
 pub mod dataset;
 pub mod infer;
 pub mod polygonize;
+pub mod precision;
 pub mod synth;
 pub mod train;
 
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 
 pub use layers::Layers;
 pub use polygonize::PolygonizeOptions;
+pub use precision::Precision;
 
 use crate::error::{Error, Result};
 use crate::output;

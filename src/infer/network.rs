@@ -6,8 +6,10 @@ use burn::backend::{Flex, flex::FlexDevice};
 use burn::tensor::{Tensor, TensorData};
 
 use super::strips::Batch;
-use crate::device::Device;
+use crate::config::Precision;
+use crate::device::{Device, number_format};
 use crate::error::{Error, Result};
+use crate::kernels::in_format;
 use crate::model::{self, FusedNetwork, ModelSpec};
 
 /// What scores a batch: probabilities `[n, row, col]` of a building.
@@ -19,9 +21,14 @@ const SCORED_CLASS: &str = "building";
 /// The model of a file, and a scorer that runs it on `device`: fused on the CPU, as trained elsewhere.
 ///
 /// # Errors
-/// The file is no model, or it has several classes and none of them is `building`.
-pub fn load_scorer(file: &Path, device: &Device) -> Result<(ModelSpec, Scorer)> {
+/// The device cannot compute in that precision, the file is no model, or it has several classes and none of them is `building`.
+pub fn load_scorer(
+    file: &Path,
+    device: &Device,
+    precision: Precision,
+) -> Result<(ModelSpec, Scorer)> {
     if *device == Device::Cpu {
+        number_format::<Flex>(precision, &FlexDevice)?;
         let (spec, network) = model::load::<Flex>(file, &FlexDevice)?;
         let (class, classes) = (scored_class(&spec)?, spec.classes.len());
         let mut network = FusedNetwork::new(&network);
@@ -31,11 +38,13 @@ pub fn load_scorer(file: &Path, device: &Device) -> Result<(ModelSpec, Scorer)> 
         return Ok((spec, Box::new(scorer)));
     }
     crate::with_backend!(device, |B, handle| {
+        let format = number_format::<B>(precision, &handle)?;
         let (spec, network) = model::load::<B>(file, &handle)?;
         let (class, classes) = (scored_class(&spec)?, spec.classes.len());
         let scorer = move |batch: &Batch| {
             let data = TensorData::new(batch.pixels.clone(), shape(batch));
-            let logits = network.forward(Tensor::<B, 4>::from_data(data, &handle)); // [n, classes, h, w]
+            let images = in_format(Tensor::<B, 4>::from_data(data, &handle), format); // [n, bands, h, w]
+            let logits = network.forward(images); // [n, classes, h, w]
             let logits = logits.into_data().convert::<f32>().into_vec().map_err(|error| {
                 let problem = format!("returned no scores ({error:?})");
                 Error::Device { device: format!("{handle:?}"), problem }

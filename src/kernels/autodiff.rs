@@ -8,7 +8,11 @@ use burn::backend::{
         ops::{Backward, Ops, OpsKind, unary},
     },
 };
-use burn::tensor::{TensorMetadata, backend::AutodiffBackend, ops::FloatTensor};
+use burn::tensor::{
+    DType, TensorMetadata,
+    backend::AutodiffBackend,
+    ops::{FloatTensor, FloatTensorOps},
+};
 
 use super::{Activation, ExciteWeights, Kernels, Norm, NormState, Sliding, plain};
 
@@ -214,6 +218,10 @@ fn convolve<B: Kernels, C: CheckpointStrategy>(
 }
 
 impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
+    fn computes_in(device: &Self::Device, format: DType) -> bool {
+        B::computes_in(device, format)
+    }
+
     fn conv(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -281,6 +289,9 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
                 activation,
             ));
         }
+        let format = x.dtype().into();
+        let scale = Self::float_cast(scale, format);
+        let shift = Self::float_cast(shift, format);
         let z = plain::affine::<Self>(x, scale, shift);
         match activation {
             Activation::Identity => z,

@@ -13,7 +13,7 @@ pub mod plain;
 #[cfg(test)]
 mod tests;
 
-use burn::tensor::{Tensor, TensorPrimitive, backend::Backend, ops::FloatTensor};
+use burn::tensor::{DType, Tensor, TensorPrimitive, backend::Backend, ops::FloatTensor};
 
 /// Rows and columns of zeros around an image, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -112,7 +112,14 @@ pub struct Norm {
 /// A backend with the operators that the networks need. Images are `[n, channels, height, width]`.
 ///
 /// The default of every method is its plain form. Gradient methods take the gradient that arrives from above.
+/// Where a backend computes in half precision, images, their gradients and the weights of dense convolutions are in it;
+/// all else (depthwise weights, what a normalisation keeps, values one a plane or a channel) stays in single precision.
 pub trait Kernels: Backend {
+    /// Whether networks can compute in `format` on `device`.
+    fn computes_in(_device: &Self::Device, format: DType) -> bool {
+        format == DType::F32
+    }
+
     /// Convolution by `weight` `[out, in, k, k]`, plus `bias` `[out]`.
     fn conv(
         x: FloatTensor<Self>,
@@ -363,6 +370,11 @@ pub fn bilinear<B: Kernels>(x: Tensor<B, 4>, factor: usize, align_corners: bool)
 /// Nearest upsampling by a whole factor: `[n, c, h, w]` to `[n, c, factor h, factor w]`.
 pub fn nearest<B: Kernels>(x: Tensor<B, 4>, factor: usize) -> Tensor<B, 4> {
     tensor(B::nearest(primitive(x), factor))
+}
+
+/// `x` in another format; itself where it already is.
+pub fn in_format<B: Backend, const D: usize>(x: Tensor<B, D>, format: DType) -> Tensor<B, D> {
+    if x.dtype() == format { x } else { x.cast(format) }
 }
 
 /// `x` times a factor a plane; `scale` is `[n, c]`.

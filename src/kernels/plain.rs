@@ -5,9 +5,9 @@
 //! grouped convolution by its weight launches one convolution a group.
 
 use burn::tensor::{
-    Tensor, TensorData, activation,
+    Tensor, TensorData, TensorMetadata, activation,
     backend::Backend,
-    ops::{ConvOptions, FloatTensor, PadMode},
+    ops::{ConvOptions, FloatTensor},
     s,
 };
 
@@ -16,12 +16,15 @@ use super::{
     tensor,
 };
 
-/// Zeros around an image.
+/// Zeros around an image. burn's own padding makes them in single precision whatever the image holds.
 fn pad<B: Backend>(x: Tensor<B, 4>, p: Padding) -> Tensor<B, 4> {
     if p == Padding::default() {
         return x;
     }
-    x.pad([(p.top, p.bottom), (p.left, p.right)], PadMode::Constant(0.0))
+    let [n, c, h, w] = x.dims();
+    let shape = [n, c, h + p.top + p.bottom, w + p.left + p.right];
+    let zeros = Tensor::<B, 4>::zeros(shape, (&x.device(), x.dtype()));
+    zeros.slice_assign(s![.., .., p.top..p.top + h, p.left..p.left + w], x)
 }
 
 /// burn's options for a convolution, and whether it can pad by itself (it pads both sides alike).
@@ -86,10 +89,10 @@ pub fn conv_grad_weight<B: Backend>(
 }
 
 /// Gradient of a bias, one a channel: the sum over samples and pixels.
-pub fn bias_grad<B: Backend>(grad: FloatTensor<B>) -> FloatTensor<B> {
-    let grad = tensor::<B, 4>(grad);
-    let [n, c, h, w] = grad.dims();
-    primitive(grad.reshape([n, c, h * w]).sum_dim(2).sum_dim(0).reshape([c]))
+pub fn bias_grad<B: Kernels>(grad: FloatTensor<B>) -> FloatTensor<B> {
+    let [_, c, h, w] = grad.shape().dims();
+    let mean = tensor::<B, 2>(B::plane_mean(grad));
+    primitive(mean.sum_dim(0).reshape([c]) * (h * w) as f64)
 }
 
 /// Convolution of every channel by its own kernel.

@@ -61,7 +61,10 @@ impl<B: Kernels> Conv<B> {
         if self.depthwise {
             return kernels::depthwise(x, self.weight.val(), self.sliding);
         }
-        kernels::conv(x, self.weight.val(), self.bias.as_ref().map(Param::val), self.sliding)
+        let format = x.dtype();
+        let weight = kernels::in_format(self.weight.val(), format);
+        let bias = self.bias.as_ref().map(|bias| kernels::in_format(bias.val(), format));
+        kernels::conv(x, weight, bias, self.sliding)
     }
 
     /// The weight of a 1x1 convolution as a matrix `[out, in]`, and its bias (zeros if it has none).

@@ -1,7 +1,7 @@
 //! Feature pyramid network for segmentation (Kirillov et al. 2017), as `segmentation_models_pytorch` builds it.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::{DType, Tensor, backend::Backend};
 
 use super::{
     conv::Conv,
@@ -172,6 +172,7 @@ impl<B: Kernels> Fpn<B> {
     pub fn forward(&self, x: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
         let features = self.encoder.forward(x, mode);
         let x = self.decoder.forward(features, mode); // [n, segmentation, h / 4, w / 4]
-        kernels::bilinear(self.head.forward(x), 4, true) // [n, classes, h, w]
+        let logits = kernels::in_format(self.head.forward(x), DType::F32);
+        kernels::bilinear(logits, 4, true) // [n, classes, h, w]
     }
 }

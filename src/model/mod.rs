@@ -14,7 +14,7 @@ pub mod tensors;
 pub mod weights;
 
 use burn::module::Module;
-use burn::tensor::{Tensor, backend::Backend, ops::PadMode, s};
+use burn::tensor::{DType, Tensor, backend::Backend, ops::PadMode, s};
 
 pub use fpn::Fpn;
 pub use fused::FusedNetwork;
@@ -23,7 +23,7 @@ pub use spec::ModelSpec;
 pub use tensors::{Mismatch, is_trainable, named_ids, named_tensors, set_named_tensors};
 pub use weights::{load, save};
 
-use crate::{Result, kernels::Kernels};
+use crate::{Result, kernels, kernels::Kernels};
 
 /// Inputs are padded to a multiple of this, the encoder's largest stride, in pixels.
 const STRIDE_PX: usize = 32;
@@ -71,8 +71,9 @@ impl<B: Kernels> Network<B> {
         self.forward_in(x, Mode::Train { seed })
     }
 
-    /// Logits in any [`Mode`]. Images of other sizes are continued by their edge pixels to a multiple of 32, and the
-    /// logits cropped.
+    /// Logits in any [`Mode`], in single precision; the network computes in the format of `x`, with its weights and
+    /// statistics in single precision. Images of other sizes are continued by their edge pixels to a multiple of 32,
+    /// and the logits cropped.
     pub fn forward_in(&self, x: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
         let [_, _, h, w] = x.dims();
         let missing = |size: usize| size.next_multiple_of(STRIDE_PX) - size;
@@ -87,9 +88,10 @@ impl<B: Kernels> Network<B> {
     }
 
     fn dispatch(&self, x: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
-        match &self.arch {
+        let logits = match &self.arch {
             Architecture::Fpn(fpn) => fpn.forward(x, mode),
-        }
+        };
+        kernels::in_format(logits, DType::F32)
     }
 
     /// Number of trainable values.

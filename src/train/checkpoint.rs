@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::backend::AutodiffBackend;
 use serde::{Deserialize, Serialize};
 
+use super::loss_scale::LossScale;
 use super::optimizer::AdamW;
 use crate::config::train::TrainConfig;
 use crate::error::{Error, Result};
@@ -34,6 +35,8 @@ pub struct State {
     pub best: Option<Best>,
     /// Validations since the best one.
     pub stale_validations: usize,
+    /// The factor on the loss in 16-bit floating point.
+    pub loss_scale: LossScale,
     /// Seconds spent so far.
     pub seconds: f64,
     /// The configuration.

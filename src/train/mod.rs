@@ -17,6 +17,7 @@ pub mod checkpoint;
 pub mod colour;
 pub mod folder;
 pub mod log;
+pub mod loss_scale;
 pub mod losses;
 pub mod metrics;
 pub mod optimizer;
@@ -37,7 +38,7 @@ use std::path::{Path, PathBuf};
 use std::thread::{Scope, available_parallelism};
 use std::time::Instant;
 
-use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::{DType, backend::AutodiffBackend};
 
 use self::batches::Batches;
 use self::checkpoint::{Best, Learner};
@@ -49,6 +50,7 @@ use self::prefetch::Prefetch;
 use self::schedule::Schedule;
 use self::shown::Shown;
 use crate::config::train::TrainConfig;
+use crate::device::number_format;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::kernels::Kernels;
@@ -118,6 +120,7 @@ where
     let training = Training {
         config,
         device,
+        format: number_format::<B>(config.run.precision, device)?,
         set,
         batches: &batches,
         spec: &spec,
@@ -145,6 +148,8 @@ fn workers(configured: usize) -> usize {
 struct Training<'env, B: AutodiffBackend> {
     config: &'env TrainConfig,
     device: &'env B::Device,
+    /// In which the steps compute.
+    format: DType,
     set: &'env TileSet,
     batches: &'env Batches<'env>,
     spec: &'env ModelSpec,

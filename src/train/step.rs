@@ -14,7 +14,7 @@ use super::optimizer::{clip_factor, gradient_norm, move_average};
 use super::prefetch::Prefetch;
 use super::validate::{Measured, measure};
 use crate::error::{Error, Result};
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, in_format};
 use crate::model::noise::splitmix64;
 
 impl<B> Training<'_, B>
@@ -30,6 +30,7 @@ where
     ) -> Result<(Learner<B>, StepEntry)> {
         let section = &self.config.optimizer;
         let (step, accumulate) = (learner.state.step, section.accumulate);
+        let scale = learner.state.loss_scale.factor(self.format);
         let rate = self.schedule.rate(step);
         let mut accumulator = GradientsAccumulator::new();
         let mut measured = Vec::new();
@@ -40,9 +41,10 @@ where
             })??;
             let (image, truth) = batch.to_device::<B>(self.device); // [n, bands, h, w]
             let seed = splitmix64(self.config.run.seed, (step * accumulate + pass) as u64);
+            let image = in_format(image, self.format);
             let logits = learner.network.forward_train(image, seed); // [n, classes, h, w]
             let losses = losses(&self.config.loss, logits.clone(), &truth);
-            let gradient = losses.total.clone().div_scalar(accumulate as f64).backward();
+            let gradient = (losses.total.clone() * (scale / accumulate as f64)).backward();
             gradients = GradientsParams::from_grads(gradient, &learner.network);
             if accumulate > 1 {
                 accumulator.accumulate(&learner.network, gradients);
@@ -60,6 +62,11 @@ where
                 norm,
             );
             // The gradients may overflow before the loss does.
+            let overflow = numbers.loss.is_finite() && !numbers.extra.is_finite();
+            if overflow && learner.state.loss_scale.lower(self.format) {
+                learner.state.step += 1;
+                return Ok((learner, self.step_entry(step, rate, 0.0, &[numbers])));
+            }
             for number in [numbers.loss, numbers.extra] {
                 if !number.is_finite() {
                     return Err(Error::NonFiniteLoss { step, loss: number, tiles: batch.tiles });
@@ -67,9 +74,10 @@ where
             }
             measured.push(numbers);
         }
-        let norm = measured.last().map_or(0.0, |last| last.extra);
+        learner.state.loss_scale.keep();
+        let norm = measured.last().map_or(0.0, |last| last.extra) / scale;
         let clip = clip_factor(norm, section.clip_norm);
-        learner.network = learner.optimizer.step(learner.network, gradients, rate, clip);
+        learner.network = learner.optimizer.step(learner.network, gradients, rate, clip / scale);
         if let Some(average) = learner.average.take() {
             let live = burn::module::AutodiffModule::valid(&learner.network);
             learner.average = Some(move_average(average, &live, section.ema_decay, step));

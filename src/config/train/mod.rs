@@ -15,7 +15,7 @@ pub use self::data::{Balance, DataSection};
 pub use self::loss::LossSection;
 pub use self::model::ModelSection;
 pub use self::optimizer::{OptimizerName, OptimizerSection};
-pub use self::run::{Precision, RunSection};
+pub use self::run::RunSection;
 pub use self::schedule::{ScheduleKind, ScheduleSection};
 use crate::error::{Error, Result};
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{require, within};
+use crate::config::Precision;
 use crate::error::Result;
 
 /// `[run]`: length, validation, checkpoints, seed.
@@ -24,22 +25,10 @@ pub struct RunSection {
     pub recalibrate_batches: usize,
     /// Older checkpoints kept beside `last` and `best`.
     pub keep: usize,
-    /// Number format of the computation.
+    /// Number format of the steps; validation is in float32.
     pub precision: Precision,
     /// Seeds weights, batches, augmentation and dropout.
     pub seed: u64,
-}
-
-/// Number formats of the computation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Precision {
-    /// The best that the device is known to train well in; float32 everywhere for now.
-    Auto,
-    /// 32-bit floating point.
-    F32,
-    /// bfloat16 where it is safe; not available yet.
-    Bf16,
 }
 
 impl Default for RunSection {
@@ -66,12 +55,6 @@ impl RunSection {
             self.epochs,
             "above 0 (or set run.steps)",
         )?;
-        within("run.threshold", self.threshold, 1e-6, 1.0 - 1e-6)?;
-        require(
-            self.precision != Precision::Bf16,
-            "run.precision",
-            "bf16",
-            "\"auto\" or \"f32\": training in bfloat16 is not available yet",
-        )
+        within("run.threshold", self.threshold, 1e-6, 1.0 - 1e-6)
     }
 }

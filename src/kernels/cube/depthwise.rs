@@ -1,4 +1,4 @@
-//! Depthwise convolution and its gradients, each one launch.
+//! Depthwise convolution and its gradients, each one launch. Images in any format, weights in single precision.
 
 #![allow(
     clippy::used_underscore_binding,
@@ -9,7 +9,7 @@
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use cubecl::prelude::*;
 
-use super::launch::{GROUP, array, empty, group_sum, groups, units};
+use super::launch::{GROUP, array, array_f32, empty, empty_f32, group_sum, groups, units};
 use crate::kernels::Sliding;
 
 /// How the kernel moves, for the device. Dilation is 1.
@@ -32,7 +32,7 @@ impl Steps {
 #[cube(launch)]
 fn forward_kernel<F: Float>(
     x: &Array<F>,
-    weight: &Array<F>,
+    weight: &Array<f32>,
     out: &mut Array<F>,
     channels: usize,
     height: usize,
@@ -58,7 +58,7 @@ fn forward_kernel<F: Float>(
             let (y, x_) = (row + ky - steps.top, column + kx - steps.left);
             if row + ky >= steps.top && y < height && column + kx >= steps.left && x_ < width {
                 let value = f32::cast_from(x[(plane * height + y) * width + x_]);
-                sum += value * f32::cast_from(weight[taps + ky * steps.kernel + kx]);
+                sum += value * weight[taps + ky * steps.kernel + kx];
             }
         }
     }
@@ -69,7 +69,7 @@ fn forward_kernel<F: Float>(
 #[cube(launch)]
 fn grad_x_kernel<F: Float>(
     grad: &Array<F>,
-    weight: &Array<F>,
+    weight: &Array<f32>,
     out: &mut Array<F>,
     channels: usize,
     height: usize,
@@ -97,7 +97,7 @@ fn grad_x_kernel<F: Float>(
                 let hit = y % steps.stride == 0 && x % steps.stride == 0;
                 if hit && gy < grad_height && gx < grad_width {
                     let value = f32::cast_from(grad[(plane * grad_height + gy) * grad_width + gx]);
-                    sum += value * f32::cast_from(weight[taps + ky * steps.kernel + kx]);
+                    sum += value * weight[taps + ky * steps.kernel + kx];
                 }
             }
         }
@@ -110,7 +110,7 @@ fn grad_x_kernel<F: Float>(
 fn grad_weight_kernel<F: Float>(
     grad: &Array<F>,
     x: &Array<F>,
-    out: &mut Array<F>,
+    out: &mut Array<f32>,
     planes: usize,
     height: usize,
     width: usize,
@@ -152,7 +152,7 @@ fn grad_weight_kernel<F: Float>(
     for tap in 0..taps {
         let total = group_sum(sums[tap], &mut shared);
         if UNIT_POS == 0 {
-            out[plane * taps + tap] = F::cast_from(total);
+            out[plane * taps + tap] = total;
         }
     }
 }
@@ -176,7 +176,7 @@ pub fn forward<R: CubeRuntime>(
         count,
         dim,
         array(x),
-        array(weight),
+        array_f32(weight),
         to,
         c,
         h,
@@ -209,7 +209,7 @@ pub fn grad_x<R: CubeRuntime>(
         count,
         dim,
         array(grad),
-        array(weight),
+        array_f32(weight),
         to,
         c,
         h,
@@ -222,7 +222,7 @@ pub fn grad_x<R: CubeRuntime>(
     out
 }
 
-/// The gradient by the weight of every sample, `[n, c, kernel, kernel]`.
+/// The gradient by the weight of every sample, `[n, c, kernel, kernel]`, in single precision.
 pub fn grad_weights<R: CubeRuntime>(
     grad: CubeTensor<R>,
     x: CubeTensor<R>,
@@ -231,7 +231,7 @@ pub fn grad_weights<R: CubeRuntime>(
 ) -> CubeTensor<R> {
     let [n, c, h, w] = x.meta.shape().dims();
     let [_, _, grad_h, grad_w] = grad.meta.shape().dims();
-    let out = empty(&x, [n, c, kernel, kernel]);
+    let out = empty_f32(&x, [n, c, kernel, kernel]);
     let (count, dim) = groups(&x, n * c);
     let (client, dtype) = (x.client.clone(), x.dtype);
     let steps = Steps::new(kernel, sliding);

@@ -1,8 +1,10 @@
 //! What every launch needs: sizes of the work, memory for results, sums over a workgroup.
 
-use burn::tensor::Shape;
+use burn::tensor::{DType, Shape};
 use burn_cubecl::{
-    CubeRuntime, kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype,
+    CubeRuntime,
+    kernel::{cast, into_contiguous},
+    ops::numeric::empty_device_contiguous_dtype,
     tensor::CubeTensor,
 };
 use cubecl::{calculate_cube_count_elemwise, prelude::*};
@@ -30,8 +32,24 @@ pub fn empty<R: CubeRuntime, const D: usize>(
     like: &CubeTensor<R>,
     shape: [usize; D],
 ) -> CubeTensor<R> {
+    empty_of(like, shape, like.dtype)
+}
+
+/// Memory for single-precision values of another shape: sums and what else there is few of, whatever the images hold.
+pub fn empty_f32<R: CubeRuntime, const D: usize>(
+    like: &CubeTensor<R>,
+    shape: [usize; D],
+) -> CubeTensor<R> {
+    empty_of(like, shape, DType::F32)
+}
+
+fn empty_of<R: CubeRuntime, const D: usize>(
+    like: &CubeTensor<R>,
+    shape: [usize; D],
+    dtype: DType,
+) -> CubeTensor<R> {
     let (client, device) = (like.client.clone(), like.device.clone());
-    empty_device_contiguous_dtype(client, device, Shape::from(shape.to_vec()), like.dtype)
+    empty_device_contiguous_dtype(client, device, Shape::from(shape.to_vec()), dtype)
 }
 
 /// Row-major, as kernels that take arrays need it.
@@ -39,10 +57,15 @@ pub fn array<R: CubeRuntime>(x: CubeTensor<R>) -> ArrayArg<R> {
     into_contiguous(x).into_array_arg()
 }
 
+/// The same in single precision.
+pub fn array_f32<R: CubeRuntime>(x: CubeTensor<R>) -> ArrayArg<R> {
+    array(cast(x, DType::F32))
+}
+
 /// A plane's value of an array with one value a plane `[n, c]`, or one a channel `[c]`.
 #[cube]
-pub fn of_plane<F: Float>(values: &Array<F>, plane: usize) -> f32 {
-    f32::cast_from(values[plane % values.len()])
+pub fn of_plane(values: &Array<f32>, plane: usize) -> f32 {
+    values[plane % values.len()]
 }
 
 /// The sum of every unit's value, for all units of a workgroup of [`GROUP`]. Always added in the same order.

@@ -1,5 +1,6 @@
-//! GPU code for `CubeCL` backends (CUDA, Vulkan): every operator a launch or a few, sums in a fixed order, arithmetic in
-//! single precision whatever the tensors hold. Dense convolutions are burn's.
+//! GPU code for `CubeCL` backends (CUDA, Vulkan): every operator a launch or a few, sums in a fixed order. Images and their
+//! gradients are of any float format; arithmetic, sums and everything with one value a plane are in single precision.
+//! Dense convolutions are burn's.
 
 mod depthwise;
 mod launch;
@@ -7,10 +8,10 @@ mod norm;
 mod pointwise;
 mod resample;
 
-use burn::tensor::{Tensor, ops::FloatTensor};
+use burn::tensor::{DType, Tensor, backend::Backend as _, ops::FloatTensor};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
 
-use super::{Activation, Kernels, Norm, NormOver, NormState, Sliding, plain, primitive, tensor};
+use super::{Activation, Kernels, Norm, NormOver, NormState, Sliding, primitive, tensor};
 use resample::{Taps, resample};
 
 /// Values a set `[sets]` as values a plane: `[c]` for batch normalisation, `[n * c]` for groups.
@@ -43,6 +44,10 @@ where
     I: IntElement,
     BT: BoolElement,
 {
+    fn computes_in(device: &Self::Device, format: DType) -> bool {
+        format == DType::F32 || Self::supports_dtype(device, format)
+    }
+
     fn depthwise(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -166,6 +171,10 @@ where
         resample(grad, |size| Taps::nearest(size / factor, factor).transposed())
     }
 
+    fn plane_mean(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        pointwise::means(x)
+    }
+
     fn plane_dot(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
         pointwise::dots(a, b)
     }
@@ -175,10 +184,9 @@ where
         scale: FloatTensor<Self>,
         shift: Option<FloatTensor<Self>>,
     ) -> FloatTensor<Self> {
-        match shift {
-            Some(shift) => pointwise::affine(x, scale, shift, Activation::Identity),
-            None => plain::plane_affine::<Self>(x, scale, None),
-        }
+        let shift =
+            shift.unwrap_or_else(|| primitive(tensor::<Self, 2>(scale.clone()).zeros_like()));
+        pointwise::affine(x, scale, shift, Activation::Identity)
     }
 
     fn dense(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -10,7 +10,7 @@
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use cubecl::prelude::*;
 
-use super::launch::{GROUP, array, empty, group_sum, groups, of_plane, units};
+use super::launch::{GROUP, array, array_f32, empty_f32, group_sum, groups, of_plane, units};
 use super::pointwise::{activate, like, slope};
 use crate::kernels::Activation;
 
@@ -18,8 +18,8 @@ use crate::kernels::Activation;
 #[cube(launch)]
 fn moments_kernel<F: Float>(
     x: &Array<F>,
-    mean: &mut Array<F>,
-    squares: &mut Array<F>,
+    mean: &mut Array<f32>,
+    squares: &mut Array<f32>,
     plane_px: usize,
     #[define(F)] _dtype: StorageType,
 ) {
@@ -44,8 +44,8 @@ fn moments_kernel<F: Float>(
     }
     let total = group_sum(square, &mut shared);
     if UNIT_POS == 0 {
-        mean[plane] = F::cast_from(centre);
-        squares[plane] = F::cast_from(total);
+        mean[plane] = centre;
+        squares[plane] = total;
     }
 }
 
@@ -53,10 +53,10 @@ fn moments_kernel<F: Float>(
 #[cube(launch)]
 fn apply_kernel<F: Float>(
     x: &Array<F>,
-    mean: &Array<F>,
-    rstd: &Array<F>,
-    gamma: &Array<F>,
-    beta: &Array<F>,
+    mean: &Array<f32>,
+    rstd: &Array<f32>,
+    gamma: &Array<f32>,
+    beta: &Array<f32>,
     out: &mut Array<F>,
     plane_px: usize,
     #[comptime] activation: Activation,
@@ -78,12 +78,12 @@ fn apply_kernel<F: Float>(
 fn grad_sums_kernel<F: Float>(
     x: &Array<F>,
     grad: &Array<F>,
-    mean: &Array<F>,
-    rstd: &Array<F>,
-    gamma: &Array<F>,
-    beta: &Array<F>,
-    sums: &mut Array<F>,
-    along: &mut Array<F>,
+    mean: &Array<f32>,
+    rstd: &Array<f32>,
+    gamma: &Array<f32>,
+    beta: &Array<f32>,
+    sums: &mut Array<f32>,
+    along: &mut Array<f32>,
     plane_px: usize,
     #[comptime] activation: Activation,
     #[define(F)] _dtype: StorageType,
@@ -111,8 +111,8 @@ fn grad_sums_kernel<F: Float>(
     let sum = group_sum(sum, &mut shared);
     let product = group_sum(product, &mut shared);
     if UNIT_POS == 0 {
-        sums[plane] = F::cast_from(sum);
-        along[plane] = F::cast_from(product);
+        sums[plane] = sum;
+        along[plane] = product;
     }
 }
 
@@ -121,12 +121,12 @@ fn grad_sums_kernel<F: Float>(
 fn grad_x_kernel<F: Float>(
     x: &Array<F>,
     grad: &Array<F>,
-    mean: &Array<F>,
-    rstd: &Array<F>,
-    gamma: &Array<F>,
-    beta: &Array<F>,
-    sums: &Array<F>,
-    along: &Array<F>,
+    mean: &Array<f32>,
+    rstd: &Array<f32>,
+    gamma: &Array<f32>,
+    beta: &Array<f32>,
+    sums: &Array<f32>,
+    along: &Array<f32>,
     out: &mut Array<F>,
     plane_px: usize,
     #[comptime] activation: Activation,
@@ -149,7 +149,7 @@ fn grad_x_kernel<F: Float>(
 /// Means and summed squared distances of the planes of `[n, c, h, w]`, `[n, c]` each.
 pub fn moments<R: CubeRuntime>(x: CubeTensor<R>) -> (CubeTensor<R>, CubeTensor<R>) {
     let [n, c, h, w] = x.meta.shape().dims();
-    let (mean, squares) = (empty(&x, [n, c]), empty(&x, [n, c]));
+    let (mean, squares) = (empty_f32(&x, [n, c]), empty_f32(&x, [n, c]));
     let (count, dim) = groups(&x, n * c);
     let (client, dtype) = (x.client.clone(), x.dtype);
     let (to_mean, to_squares) = (mean.clone().into_array_arg(), squares.clone().into_array_arg());
@@ -182,10 +182,10 @@ pub fn apply<R: CubeRuntime>(
         count,
         dim,
         array(x),
-        array(p.mean),
-        array(p.rstd),
-        array(p.gamma),
-        array(p.beta),
+        array_f32(p.mean),
+        array_f32(p.rstd),
+        array_f32(p.gamma),
+        array_f32(p.beta),
         to,
         h * w,
         activation,
@@ -202,7 +202,7 @@ pub fn grad_sums<R: CubeRuntime>(
     activation: Activation,
 ) -> (CubeTensor<R>, CubeTensor<R>) {
     let [n, c, h, w] = x.meta.shape().dims();
-    let (sums, along) = (empty(&x, [n, c]), empty(&x, [n, c]));
+    let (sums, along) = (empty_f32(&x, [n, c]), empty_f32(&x, [n, c]));
     let (count, dim) = groups(&x, n * c);
     let (client, dtype) = (x.client.clone(), x.dtype);
     let (to_sums, to_along) = (sums.clone().into_array_arg(), along.clone().into_array_arg());
@@ -212,10 +212,10 @@ pub fn grad_sums<R: CubeRuntime>(
         dim,
         array(x),
         array(grad),
-        array(p.mean),
-        array(p.rstd),
-        array(p.gamma),
-        array(p.beta),
+        array_f32(p.mean),
+        array_f32(p.rstd),
+        array_f32(p.gamma),
+        array_f32(p.beta),
         to_sums,
         to_along,
         h * w,
@@ -245,12 +245,12 @@ pub fn grad_x<R: CubeRuntime>(
         dim,
         array(x),
         array(grad),
-        array(p.mean),
-        array(p.rstd),
-        array(p.gamma),
-        array(p.beta),
-        array(sums),
-        array(along),
+        array_f32(p.mean),
+        array_f32(p.rstd),
+        array_f32(p.gamma),
+        array_f32(p.beta),
+        array_f32(sums),
+        array_f32(along),
         to,
         h * w,
         activation,

@@ -9,7 +9,7 @@
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use cubecl::prelude::*;
 
-use super::launch::{GROUP, array, empty, group_sum, groups, of_plane, units};
+use super::launch::{GROUP, array, array_f32, empty_f32, group_sum, groups, of_plane, units};
 use crate::kernels::Activation;
 
 /// `1 / (1 + exp(-x))`.
@@ -72,8 +72,8 @@ fn silu_grad_kernel<F: Float>(
 #[cube(launch)]
 fn affine_kernel<F: Float>(
     x: &Array<F>,
-    scale: &Array<F>,
-    shift: &Array<F>,
+    scale: &Array<f32>,
+    shift: &Array<f32>,
     out: &mut Array<F>,
     plane_px: usize,
     #[comptime] activation: Activation,
@@ -86,12 +86,37 @@ fn affine_kernel<F: Float>(
     }
 }
 
+/// One plane a workgroup: its mean.
+#[cube(launch)]
+fn mean_kernel<F: Float>(
+    x: &Array<F>,
+    out: &mut Array<f32>,
+    plane_px: usize,
+    #[define(F)] _dtype: StorageType,
+) {
+    let plane = CUBE_POS;
+    if plane >= out.len() {
+        terminate!();
+    }
+    let mut shared = SharedMemory::<f32>::new(GROUP);
+    let mut sum = f32::new(0.0);
+    let mut pixel = UNIT_POS as usize;
+    while pixel < plane_px {
+        sum += f32::cast_from(x[plane * plane_px + pixel]);
+        pixel += GROUP;
+    }
+    let total = group_sum(sum, &mut shared);
+    if UNIT_POS == 0 {
+        out[plane] = total / f32::cast_from(plane_px);
+    }
+}
+
 /// One plane a workgroup: the sum of `a * b`.
 #[cube(launch)]
 fn dot_kernel<F: Float>(
     a: &Array<F>,
     b: &Array<F>,
-    out: &mut Array<F>,
+    out: &mut Array<f32>,
     plane_px: usize,
     #[define(F)] _dtype: StorageType,
 ) {
@@ -109,29 +134,22 @@ fn dot_kernel<F: Float>(
     }
     let total = group_sum(sum, &mut shared);
     if UNIT_POS == 0 {
-        out[plane] = F::cast_from(total);
+        out[plane] = total;
     }
 }
 
 /// One value of `[n, m]` a unit: `x` `[n, k]` times `weight` `[m, k]`, transposed.
 #[cube(launch)]
-fn dense_kernel<F: Float>(
-    x: &Array<F>,
-    weight: &Array<F>,
-    out: &mut Array<F>,
-    k: usize,
-    m: usize,
-    #[define(F)] _dtype: StorageType,
-) {
+fn dense_kernel(x: &Array<f32>, weight: &Array<f32>, out: &mut Array<f32>, k: usize, m: usize) {
     if ABSOLUTE_POS >= out.len() {
         terminate!();
     }
     let (row, column) = (ABSOLUTE_POS / m, ABSOLUTE_POS % m);
     let mut sum = f32::new(0.0);
     for i in 0..k {
-        sum += f32::cast_from(x[row * k + i]) * f32::cast_from(weight[column * k + i]);
+        sum += x[row * k + i] * weight[column * k + i];
     }
-    out[ABSOLUTE_POS] = F::cast_from(sum);
+    out[ABSOLUTE_POS] = sum;
 }
 
 /// Memory of the shape of `x`.
@@ -177,8 +195,8 @@ pub fn affine<R: CubeRuntime>(
         count,
         dim,
         array(x),
-        array(scale),
-        array(shift),
+        array_f32(scale),
+        array_f32(shift),
         to,
         h * w,
         activation,
@@ -187,10 +205,21 @@ pub fn affine<R: CubeRuntime>(
     out
 }
 
-/// Sums of the products of planes, `[n, c]`.
+/// Means of planes, `[n, c]`, in single precision.
+pub fn means<R: CubeRuntime>(x: CubeTensor<R>) -> CubeTensor<R> {
+    let [n, c, h, w] = x.meta.shape().dims();
+    let out = empty_f32(&x, [n, c]);
+    let (count, dim) = groups(&x, n * c);
+    let (client, dtype) = (x.client.clone(), x.dtype);
+    let to = out.clone().into_array_arg();
+    mean_kernel::launch(&client, count, dim, array(x), to, h * w, dtype.into());
+    out
+}
+
+/// Sums of the products of planes, `[n, c]`, in single precision.
 pub fn dots<R: CubeRuntime>(a: CubeTensor<R>, b: CubeTensor<R>) -> CubeTensor<R> {
     let [n, c, h, w] = a.meta.shape().dims();
-    let out = empty(&a, [n, c]);
+    let out = empty_f32(&a, [n, c]);
     let (count, dim) = groups(&a, n * c);
     let (client, dtype) = (a.client.clone(), a.dtype);
     let to = out.clone().into_array_arg();
@@ -201,10 +230,10 @@ pub fn dots<R: CubeRuntime>(a: CubeTensor<R>, b: CubeTensor<R>) -> CubeTensor<R>
 /// `x` `[n, k]` times the transpose of `weight` `[m, k]`.
 pub fn dense<R: CubeRuntime>(x: CubeTensor<R>, weight: CubeTensor<R>) -> CubeTensor<R> {
     let ([n, k], [m, _]) = (x.meta.shape().dims(), weight.meta.shape().dims());
-    let out = empty(&x, [n, m]);
+    let out = empty_f32(&x, [n, m]);
     let (count, dim) = units(&x, n * m);
-    let (client, dtype) = (x.client.clone(), x.dtype);
+    let client = x.client.clone();
     let to = out.clone().into_array_arg();
-    dense_kernel::launch(&client, count, dim, array(x), array(weight), to, k, m, dtype.into());
+    dense_kernel::launch(&client, count, dim, array_f32(x), array_f32(weight), to, k, m);
     out
 }

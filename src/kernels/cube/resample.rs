@@ -9,7 +9,7 @@ use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use cubecl::prelude::*;
 
 use super::launch::{array, empty, units};
-use super::plain::bilinear_taps;
+use crate::kernels::plain::bilinear_taps;
 
 /// For every pixel along one output axis, which pixels of the input it reads and with what weight.
 #[derive(Debug, Clone, PartialEq)]
