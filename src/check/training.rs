@@ -17,13 +17,15 @@ use crate::kernels::in_format;
 use crate::model::{ModelSpec, Network, named_ids, named_tensors};
 use crate::train::loss_scale::LossScale;
 use crate::train::losses::{Truth, losses};
-use crate::train::optimizer::AdamW;
+use crate::train::optimizer::{AdamW, gradient_norm};
 
 /// Sides of the images, px, and how many.
 const PX: usize = 64;
 const IMAGES: usize = 2;
-/// Steps of the short training.
-const STEPS: usize = 8;
+/// Steps of the short training, and its learning rate: small, because Adam moves weights without a gradient by the sign of
+/// its noise.
+const STEPS: usize = 6;
+const RATE: f64 = 1e-4;
 
 /// FPN on `EfficientNet`-b0 with a small decoder.
 fn spec() -> ModelSpec {
@@ -158,14 +160,21 @@ fn train<B: Kernels>(device: &B::Device, format: DType) -> Result<Vec<f32>> {
     let x = in_format(tensor::<B>(3, device, image), format);
     let labels = tensor::<B>(1, device, square);
     let truth = Truth { valid: labels.ones_like(), labels };
-    let scale = LossScale::default().factor(format);
+    let mut scale = LossScale::default();
     let mut seen = Vec::with_capacity(STEPS);
-    for seed in 0..STEPS {
-        let logits = network.forward_train(x.clone(), seed as u64);
+    while seen.len() < STEPS {
+        let logits = network.forward_train(x.clone(), seen.len() as u64);
         let loss = losses(&LossSection::default(), logits, &truth).total;
-        seen.extend(values(loss.clone().inner()));
-        let gradients = GradientsParams::from_grads((loss * scale).backward(), &network);
-        network = optimizer.step(network, gradients, 1e-3, 1.0 / scale);
+        let factor = scale.factor(format);
+        let gradients = (loss.clone() * factor).backward();
+        let gradients = GradientsParams::from_grads(gradients, &network);
+        let norm = values(gradient_norm::<Autodiff<B>, _>(&network, &gradients, device));
+        // Beyond what 16 bits hold: the same step again.
+        if !norm[0].is_finite() && scale.lower(format) {
+            continue;
+        }
+        seen.extend(values(loss.inner()));
+        network = optimizer.step(network, gradients, RATE, 1.0 / factor);
     }
     Ok(seen)
 }
@@ -181,7 +190,7 @@ pub fn compare_losses<B: Kernels>(device: &B::Device, precision: Precision) -> R
         what: format!("losses of {STEPS} steps"),
         format: precision.name(),
         distance: distance(&found, &cpu),
-        limit: if precision == Precision::F32 { 1e-3 } else { 0.05 },
+        limit: if precision == Precision::F32 { 2e-3 } else { 0.05 },
     };
     Ok(Losses { cpu, device: found, comparison })
 }
