@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use burn::backend::{Autodiff, Flex, Vulkan};
 use burn::module::AutodiffModule;
 use burn::optim::GradientsParams;
-use burn::tensor::{Tensor, TensorData, backend::Backend};
+use burn::tensor::{Tensor, TensorData, backend::Backend, module::max_pool2d};
 use geoseg::{
     kernels::{
         Activation, Kernels, Norm, NormOver, Padding, Sliding, affine, bilinear, conv, depthwise,
@@ -108,6 +108,7 @@ fn every_operator<B: Kernels>() -> Vec<(&'static str, Operator<B>)> {
         ("bilinear", |x, _| bilinear(x, 2, true)),
         ("bilinear x4", |x, _| bilinear(x, 4, false)),
         ("nearest", |x, _| nearest(x, 2)),
+        ("max pooling", |x, _| max_pool2d(x, [2, 2], [2, 2], [0, 0], [1, 1], false)),
     ]
 }
 

@@ -11,6 +11,7 @@ mod doctor;
 mod eval;
 mod infer;
 mod judged;
+mod models;
 mod polygonize;
 mod synth;
 mod tiles;
@@ -57,6 +58,7 @@ pub enum Command {
     Polygonize(polygonize::Args),
     Eval(eval::Args),
     Tune(tune::Args),
+    Models(models::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -98,6 +100,7 @@ pub fn run(cli: Cli, interrupt: Interrupt) -> Result<()> {
         Command::Polygonize(args) => polygonize::run(&args, &context),
         Command::Eval(args) => eval::run(&args, &context),
         Command::Tune(args) => tune::run(&args, &context),
+        Command::Models(args) => models::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args),
