@@ -107,7 +107,7 @@ fn gradients_are_the_slopes_of_the_loss() {
             let grad = &found[*tensor];
             let product = |(g, along): (&f32, f32)| f64::from(*g) * f64::from(along);
             let expected: f64 = grad.iter().zip(wave(grad.len())).map(product).sum();
-            let step = 2e-3;
+            let step = 5e-4;
             let rise = moved(&network, tensor, step, &x) - moved(&network, tensor, -step, &x);
             let slope = rise / (2.0 * f64::from(step));
             let largest = grad.iter().fold(0f64, |m, g| m.max(f64::from(g.abs())));
@@ -132,12 +132,15 @@ fn a_saved_network_comes_back_and_takes_images_of_any_size() {
         assert_eq!(read.name(), spec.arch);
         assert_eq!(named_tensors(&read), named_tensors(&network));
         assert_eq!(named_ids(&read), named_ids(&network));
+        let network = network.valid();
         for [h, w] in [[40, 50], [33, 71], [64, 32], [5, 100]] {
             let x = noise([2, 3, h, w]);
-            let logits = values(network.forward(x.clone()));
+            // With gradients to keep, scale and shift are two operations and round twice.
+            let x = x.inner();
+            let logits: Vec<f32> = network.forward(x.clone()).into_data().to_vec().unwrap();
             assert_eq!(logits.len(), 2 * 2 * h * w, "{} {h} x {w}", spec.arch);
             assert!(logits.iter().all(|v| v.is_finite()), "{} {h} x {w}", spec.arch);
-            let again: Vec<f32> = read.forward(x.inner()).into_data().to_vec().unwrap();
+            let again: Vec<f32> = read.forward(x).into_data().to_vec().unwrap();
             assert!(logits == again, "{} {h} x {w}", spec.arch);
         }
     }
@@ -186,14 +189,13 @@ fn dropout_repeats_with_its_seed_and_is_off_in_evaluation() {
     assert_eq!(network.forward(x.clone()).into_data(), network.forward(x.clone()).into_data());
 }
 
-/// The longest stretch of input columns with an influence on one logit of the middle row.
+/// The longest stretch of input columns with an influence on logits of one of `columns` neighbouring columns.
 fn widest_influence(network: &Network<Diff>, width: usize, columns: usize) -> usize {
-    let x = noise([1, 3, 32, width]).require_grad();
-    let logits = network.forward(x.clone());
     let middle = (width - columns) / 2;
     let influence = |column: usize| {
-        let logit = logits.clone().slice([0..1, 0..1, 15..17, column..column + 1]);
-        let grad = x.grad(&logit.sum().backward()).unwrap();
+        let x = noise([1, 3, 32, width]).require_grad();
+        let logits = network.forward(x.clone()).slice([0..1, 0..1, 0..32, column..column + 1]);
+        let grad = x.grad(&logits.sum().backward()).unwrap();
         let of_columns: Vec<f32> =
             grad.abs().sum_dim(1).sum_dim(2).reshape([width]).into_data().to_vec().unwrap();
         let seen = |v: &f32| *v > 0.0;
