@@ -79,13 +79,17 @@ fn gradients_reach_every_parameter() {
     }
 }
 
-/// The loss with one tensor moved by `step` along its own wave.
-fn moved(network: &Network<Diff>, tensor: &str, step: f32, x: &Tensor<Diff, 4>) -> f64 {
+/// The loss with one tensor moved by `step` times `along`.
+fn moved(
+    network: &Network<Diff>,
+    tensor: &str,
+    (along, step): (&[f32], f64),
+    x: &Tensor<Diff, 4>,
+) -> f64 {
     let mut given = named_tensors(network).into_iter().collect::<HashMap<_, _>>();
     let network = map_tensors(network.clone(), |name, shape| {
-        let data = given.remove(name)?;
-        let values = data.to_vec::<f32>().unwrap();
-        let moved = values.iter().zip(wave(values.len())).map(|(v, along)| v + step * along);
+        let values = given.remove(name)?.to_vec::<f32>().unwrap();
+        let moved = values.iter().zip(along).map(|(v, along)| v + step as f32 * along);
         (name == tensor).then(|| TensorData::new(moved.collect::<Vec<_>>(), shape.to_vec()))
     });
     f64::from(uneven(network.forward_train(x.clone(), 5)).into_scalar())
@@ -95,7 +99,14 @@ fn moved(network: &Network<Diff>, tensor: &str, step: f32, x: &Tensor<Diff, 4>) 
 fn gradients_are_the_slopes_of_the_loss() {
     for (arch, tensors) in [
         ("unet", &["decoder.blocks.0.conv1.0.weight", "encoder._bn0.weight"][..]),
-        ("unet-expand", &["decoder.blocks.1.conv1.0.weight", "encoder._conv_head.weight"]),
+        (
+            "unet-expand",
+            &[
+                "decoder.blocks.1.conv1.0.weight",
+                "encoder._conv_head.weight",
+                "encoder._bn0.weight",
+            ],
+        ),
         ("carvana-unet", &["down.0.layers.1.norm.weight", "up.0.layers.0.conv.weight"]),
         ("carvana-cnn", &["first.weight", "segmentation_head.0.bias"]),
         ("mean-mask", &["logits"]),
@@ -104,16 +115,16 @@ fn gradients_are_the_slopes_of_the_loss() {
         let x = noise([2, 3, 64, 64]);
         let found = gradients(&uneven(network.forward_train(x.clone(), 5)), &network);
         for tensor in tensors {
+            // Along the gradient the slope is its length.
             let grad = &found[*tensor];
-            let product = |(g, along): (&f32, f32)| f64::from(*g) * f64::from(along);
-            let expected: f64 = grad.iter().zip(wave(grad.len())).map(product).sum();
-            let step = 5e-4;
-            let rise = moved(&network, tensor, step, &x) - moved(&network, tensor, -step, &x);
-            let slope = rise / (2.0 * f64::from(step));
-            let largest = grad.iter().fold(0f64, |m, g| m.max(f64::from(g.abs())));
-            let apart = (slope - expected).abs() / expected.abs().max(largest);
-            eprintln!("{arch} {tensor}: slope {slope:.5e}, gradient {expected:.5e}, {apart:.1e}");
-            assert!(apart < 0.02, "{arch} {tensor}: slope {slope}, gradient {expected}");
+            let length = grad.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+            let along: Vec<f32> = grad.iter().map(|g| (f64::from(*g) / length) as f32).collect();
+            let at = |step| moved(&network, tensor, (&along, step), &x);
+            let step = 1e-3;
+            let slope = (at(step) - at(-step)) / (2.0 * step);
+            let apart = (slope / length - 1.0).abs();
+            eprintln!("{arch} {tensor}: slope {slope:.5e}, gradient {length:.5e}, {apart:.1e}");
+            assert!(apart < 0.02, "{arch} {tensor}: slope {slope}, gradient {length}");
         }
     }
 }
@@ -189,8 +200,14 @@ fn dropout_repeats_with_its_seed_and_is_off_in_evaluation() {
     assert_eq!(network.forward(x.clone()).into_data(), network.forward(x.clone()).into_data());
 }
 
-/// The longest stretch of input columns with an influence on logits of one of `columns` neighbouring columns.
-fn widest_influence(network: &Network<Diff>, width: usize, columns: usize) -> usize {
+/// The longest stretch of input columns with an influence on logits of one of `columns` neighbouring columns: a gradient
+/// of more than `noise_share` of the largest.
+fn widest_influence(
+    network: &Network<Diff>,
+    width: usize,
+    columns: usize,
+    noise_share: f32,
+) -> usize {
     let middle = (width - columns) / 2;
     let influence = |column: usize| {
         let x = noise([1, 3, 32, width]).require_grad();
@@ -198,7 +215,8 @@ fn widest_influence(network: &Network<Diff>, width: usize, columns: usize) -> us
         let grad = x.grad(&logits.sum().backward()).unwrap();
         let of_columns: Vec<f32> =
             grad.abs().sum_dim(1).sum_dim(2).reshape([width]).into_data().to_vec().unwrap();
-        let seen = |v: &f32| *v > 0.0;
+        let largest = of_columns.iter().fold(0f32, |m, v| m.max(*v));
+        let seen = |v: &f32| *v > noise_share * largest;
         let (first, last) = (of_columns.iter().position(seen), of_columns.iter().rposition(seen));
         last.unwrap() + 1 - first.unwrap()
     };
@@ -208,11 +226,12 @@ fn widest_influence(network: &Network<Diff>, width: usize, columns: usize) -> us
 /// Where nothing averages over the whole image, the gradient shows what a logit depends on.
 #[test]
 fn the_receptive_field_of_the_survey_is_that_of_the_gradients() {
-    for (arch, width, columns) in [
-        ("unet", 1280, 32),
-        ("unet-expand", 1280, 32),
-        ("carvana-unet", 256, 8),
-        ("carvana-cnn", 64, 1),
+    for (arch, width, columns, noise_share) in [
+        ("unet", 1280, 32, 0.0),
+        ("unet-expand", 1280, 32, 0.0),
+        // Winograd's convolution leaves rounding, 1e-8, where a tile's sum is 0.
+        ("carvana-unet", 256, 8, 1e-6),
+        ("carvana-cnn", 64, 1, 0.0),
     ] {
         let spec = spec(arch);
         let network = Network::<Diff>::seeded(&spec, 9, &Default::default()).unwrap();
@@ -222,14 +241,8 @@ fn the_receptive_field_of_the_survey_is_that_of_the_gradients() {
             let zeros = || TensorData::zeros::<f32, _>(shape.to_vec());
             name.ends_with("._se_expand.weight").then(zeros)
         });
-        let (expected, found) = (
-            figures(&spec).unwrap().receptive_field_px,
-            widest_influence(&network, width, columns),
-        );
-        eprintln!("{arch}: {found} of {expected} px");
-        // Pooling and rectifiers hide what one image does not excite: at the rim of the field of a small network.
-        let hidden = if arch == "carvana-unet" { 8 } else { 0 };
-        assert!(found <= expected && found + hidden >= expected, "{arch}: {found}, not {expected}");
+        let found = widest_influence(&network, width, columns, noise_share);
+        assert_eq!(found, figures(&spec).unwrap().receptive_field_px, "{arch}");
     }
 }
 
