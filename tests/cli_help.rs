@@ -12,6 +12,7 @@ const SUBCOMMANDS: &[&str] = &[
     "polygonize",
     "eval",
     "tune",
+    "models",
     "bench",
     "doctor",
     "completions",
@@ -86,4 +87,29 @@ fn doctor_is_readable_without_json() {
     for text in ["GDAL", "GPKG", "PROJ database", "CUDA", "memory"] {
         assert!(ran.stdout.contains(text), "{}", ran.stdout);
     }
+}
+
+#[test]
+fn models_lists_every_architecture_with_every_encoder_and_its_figures() {
+    let place = Place::new();
+    let ran = place.run(&["models", "--json"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let models: Vec<serde_json::Value> = serde_json::from_str(&ran.stdout).unwrap();
+    let listed = geoseg::model::ARCHITECTURES;
+    let expected =
+        listed.iter().map(|listed| if listed.has_encoder { 8 } else { 1 }).sum::<usize>();
+    assert_eq!(models.len(), expected);
+    let fpn = &models[0];
+    assert_eq!(
+        (fpn["arch"].as_str(), fpn["encoder"].as_str()),
+        (Some("fpn"), Some("efficientnet-b0"))
+    );
+    // docs/performance.md counts 19.7 for a window of 512 px.
+    let window = fpn["gflops_per_mpx"].as_f64().unwrap() * 0.512 * 0.512;
+    assert!((window - 19.7).abs() < 0.05, "{window}");
+    let table = place.run(&["models"]);
+    for listed in listed {
+        assert!(table.stdout.contains(listed.about), "{}", table.stdout);
+    }
+    assert_eq!(table.stdout.matches("efficientnet-b7").count(), 3, "{}", table.stdout);
 }

@@ -67,6 +67,14 @@ fn larger_encoders_other_bands_and_several_classes_agree_too() {
     compare(&spec, &[[1, 96, 64]]);
 }
 
+#[test]
+fn networks_without_a_fused_form_run_as_they_are() {
+    let spec = ModelSpec { arch: "unet".into(), ..ModelSpec::default() };
+    compare(&spec, &[[1, 64, 32], [2, 40, 33]]);
+    let spec = ModelSpec { arch: "carvana-unet".into(), ..ModelSpec::default() };
+    compare(&spec, &[[2, 20, 27]]);
+}
+
 /// The comparisons again, in processes that believe to run on lesser processors.
 #[test]
 fn code_for_other_processors_agrees_too() {

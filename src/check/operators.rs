@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use burn::backend::flex::FlexDevice;
-use burn::tensor::DType;
+use burn::tensor::{DType, module::max_pool2d};
 
 use super::{Autodiff, Comparison, Flex, Kernels, Precision, Tensor, TensorData, distance, values};
 use crate::device::format_of;
@@ -110,6 +110,7 @@ fn every_operator<B: Kernels>() -> Vec<(&'static str, Operator<B>)> {
         ("bilinear", |x, _| bilinear(x, 2, true)),
         ("bilinear x4", |x, _| bilinear(x, 4, false)),
         ("nearest", |x, _| nearest(x, 2)),
+        ("max pooling", |x, _| max_pool2d(x, [2, 2], [2, 2], [0, 0], [1, 1], false)),
     ]
 }
 

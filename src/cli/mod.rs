@@ -12,6 +12,7 @@ mod doctor;
 mod eval;
 mod infer;
 mod judged;
+mod models;
 mod polygonize;
 mod synth;
 mod tiles;
@@ -58,6 +59,7 @@ pub enum Command {
     Polygonize(polygonize::Args),
     Eval(eval::Args),
     Tune(tune::Args),
+    Models(models::Args),
     Bench(bench::Args),
     Check(check::Args),
     Doctor(doctor::Args),
@@ -100,6 +102,7 @@ pub fn run(cli: Cli, interrupt: Interrupt) -> Result<()> {
         Command::Polygonize(args) => polygonize::run(&args, &context),
         Command::Eval(args) => eval::run(&args, &context),
         Command::Tune(args) => tune::run(&args, &context),
+        Command::Models(args) => models::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -8,8 +8,11 @@ use super::{
     conv::Conv,
     mbconv::{BatchNormOptions, BlockShape, ConvNorm, MbConv},
     noise::Mode,
+    spec::ModelSpec,
+    survey::{Row, Survey},
 };
 use crate::kernels::{self, Activation, Kernels, Sliding};
+use crate::{Error, Result};
 
 /// Where a convolution of stride 2 puts its padding. Stride 1 is padded by `(k - 1) / 2` everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -81,6 +84,11 @@ impl Variant {
         VARIANTS.get(name.strip_prefix("efficientnet-b")?.parse::<usize>().ok()?)
     }
 
+    /// The names, from the smallest to the largest.
+    pub fn names() -> impl Iterator<Item = String> {
+        (0..VARIANTS.len()).map(|index| format!("efficientnet-b{index}"))
+    }
+
     /// Channels of b0 scaled: to a multiple of 8, never more than a tenth below.
     fn channels(&self, of_b0: usize) -> usize {
         let scaled = of_b0 as f64 * self.width;
@@ -127,13 +135,15 @@ impl Variant {
     }
 }
 
-/// The encoder: stem and blocks, without the head that classifies.
+/// The encoder: stem and blocks, with the last convolution where a network asks for it, without the classifier.
 #[derive(Module, Debug)]
 pub struct EfficientNet<B: Backend> {
     /// 3x3 convolution of stride 2.
     pub stem: ConvNorm<B>,
     /// All blocks, counted through the stages.
     pub blocks: Vec<MbConv<B>>,
+    /// 1x1 convolution behind the blocks.
+    pub head: Option<ConvNorm<B>>,
     #[module(skip)]
     pub(super) taps: [usize; 4],
     #[module(skip)]
@@ -165,9 +175,41 @@ impl<B: Kernels> EfficientNet<B> {
         Self {
             stem: ConvNorm::new(conv, first, norm, Activation::Silu, device),
             blocks,
+            head: None,
             taps: variant.taps,
             channels,
         }
+    }
+
+    /// The encoder that `spec` asks for, with zero weights.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if it is not known.
+    pub fn of(spec: &ModelSpec, device: &B::Device) -> Result<Self> {
+        let variant = Self::variant(spec)?;
+        let bands = spec.bands.len();
+        let norm = BatchNormOptions::of(spec);
+        Ok(Self::new(variant, bands, spec.encoder_padding, norm, spec.drop_connect, device))
+    }
+
+    /// The same with its last convolution.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if it is not known.
+    pub fn with_head(spec: &ModelSpec, device: &B::Device) -> Result<Self> {
+        let encoder = Self::of(spec, device)?;
+        let variant = Self::variant(spec)?;
+        let (channels_in, channels_out) = (variant.channels(320), variant.channels(1280));
+        let conv = Conv::pointwise(channels_in, channels_out, false, device);
+        let norm = BatchNormOptions::of(spec);
+        let head = ConvNorm::new(conv, channels_out, norm, Activation::Silu, device);
+        Ok(Self { head: Some(head), ..encoder })
+    }
+
+    fn variant(spec: &ModelSpec) -> Result<&'static Variant> {
+        Variant::named(&spec.encoder).ok_or_else(|| {
+            Error::config("model.encoder", format!("`{}` is not known", spec.encoder))
+        })
     }
 
     /// Channels of the features of stride 2, 4, 8, 16, 32.
@@ -186,6 +228,69 @@ impl<B: Kernels> EfficientNet<B> {
             }
         }
         features
+    }
+
+    /// `[n, bands, h, w]` to the expanded images of the blocks that halve, of stride 2, 4, 8, 16, and what comes out of
+    /// the last layer, of stride 32.
+    pub fn forward_expanded(
+        &self,
+        x: Tensor<B, 4>,
+        mode: Mode,
+    ) -> (Vec<Tensor<B, 4>>, Tensor<B, 4>) {
+        let mut x = self.stem.forward(x, mode); // [n, stem, h / 2, w / 2]
+        let mut skips = Vec::with_capacity(4);
+        for block in &self.blocks {
+            let expanded = block.expanded(x.clone(), mode);
+            if block.halves() {
+                skips.push(expanded.clone());
+            }
+            x = block.contracted(expanded, x, mode);
+        }
+        let top = match &self.head {
+            Some(head) => head.forward(x, mode), // [n, head, h / 32, w / 32]
+            None => x,
+        };
+        (skips, top)
+    }
+
+    /// Channels of what [`Self::forward_expanded`] gives.
+    pub fn expanded_channels(&self) -> (Vec<usize>, usize) {
+        let of = |layer: &ConvNorm<B>| layer.conv.weight.dims()[0];
+        let halving = self.blocks.iter().filter(|block| block.halves());
+        let skips = halving.filter_map(|block| block.expand.as_ref()).map(of).collect();
+        let top = self.head.as_ref().or(self.blocks.last().map(|block| &block.project));
+        (skips, top.map_or(0, of))
+    }
+
+    /// [`Self::forward`]'s rows.
+    pub(super) fn survey(&self, x: &Row, survey: &mut Survey) -> [Row; 5] {
+        let mut x = self.stem.survey(x, survey);
+        let mut features = [(); 5].map(|()| x.clone());
+        for (index, block) in self.blocks.iter().enumerate() {
+            (_, x) = block.survey(&x, survey);
+            if let Some(level) = self.taps.iter().position(|tap| *tap == index) {
+                features[level + 1] = x.clone();
+            }
+        }
+        features
+    }
+
+    /// [`Self::forward_expanded`]'s rows.
+    pub(super) fn survey_expanded(&self, x: &Row, survey: &mut Survey) -> (Vec<Row>, Row) {
+        let mut x = self.stem.survey(x, survey);
+        let mut skips = Vec::with_capacity(4);
+        for block in &self.blocks {
+            let (expanded, out) = block.survey(&x, survey);
+            if block.halves() {
+                skips.push(expanded);
+            }
+            x = out;
+        }
+        let top = match &self.head {
+            Some(head) => head.survey(&x, survey),
+            None => x,
+        };
+        (skips, top)
     }
 }
 

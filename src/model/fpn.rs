@@ -5,15 +5,15 @@ use burn::tensor::{DType, Tensor, backend::Backend};
 
 use super::{
     conv::Conv,
-    efficientnet::{EfficientNet, Variant},
-    mbconv::BatchNormOptions,
+    efficientnet::EfficientNet,
     noise,
     noise::Mode,
     norm::GroupNorm,
     spec::ModelSpec,
+    survey::{Row, Survey},
 };
+use crate::Result;
 use crate::kernels::{self, Activation, Kernels, Padding, Sliding};
-use crate::{Error, Result};
 
 /// Groups and epsilon of the decoder's normalisation.
 const GROUPS: usize = 32;
@@ -74,6 +74,13 @@ impl<B: Kernels> Ladder<B> {
         }
         x
     }
+
+    fn survey(&self, x: &Row, survey: &mut Survey) -> Row {
+        self.units.iter().fold(x.clone(), |x, unit| {
+            let x = survey.conv(&unit.conv, &x);
+            if unit.doubles { x.bilinear(2, true) } else { x }
+        })
+    }
 }
 
 /// Top-down pyramid and the ladders to stride 4.
@@ -131,6 +138,18 @@ impl<B: Kernels> FpnDecoder<B> {
             None => unreachable!("a decoder has four ladders"),
         }
     }
+
+    fn survey(&self, [_, c2, c3, c4, c5]: &[Row; 5], survey: &mut Survey) -> Row {
+        let p5 = survey.conv(&self.p5, c5);
+        let p4 = survey.conv(&self.p4.skip, c4).joined(&p5.nearest(2));
+        let p3 = survey.conv(&self.p3.skip, c3).joined(&p4.nearest(2));
+        let p2 = survey.conv(&self.p2.skip, c2).joined(&p3.nearest(2));
+        let sum = p2.clone();
+        self.seg_blocks
+            .iter()
+            .zip([p5, p4, p3, p2])
+            .fold(sum, |sum, (ladder, p)| sum.joined(&ladder.survey(&p, survey)))
+    }
 }
 
 /// Encoder, decoder and head.
@@ -150,19 +169,7 @@ impl<B: Kernels> Fpn<B> {
     /// # Errors
     /// [`crate::Error::Config`] if the encoder is not known.
     pub fn new(spec: &ModelSpec, device: &B::Device) -> Result<Self> {
-        let Some(variant) = Variant::named(&spec.encoder) else {
-            return Err(Error::config("model.encoder", format!("`{}` is not known", spec.encoder)));
-        };
-        let norm =
-            BatchNormOptions { eps: spec.batch_norm_eps, momentum: spec.batch_norm_momentum };
-        let encoder = EfficientNet::new(
-            variant,
-            spec.bands.len(),
-            spec.encoder_padding,
-            norm,
-            spec.drop_connect,
-            device,
-        );
+        let encoder = EfficientNet::of(spec, device)?;
         let decoder = FpnDecoder::new(encoder.channels(), spec, device);
         let head = Conv::pointwise(spec.segmentation_channels, spec.classes.len(), true, device);
         Ok(Self { encoder, decoder, head })
@@ -174,5 +181,11 @@ impl<B: Kernels> Fpn<B> {
         let x = self.decoder.forward(features, mode); // [n, segmentation, h / 4, w / 4]
         let logits = kernels::in_format(self.head.forward(x), DType::F32);
         kernels::bilinear(logits, 4, true) // [n, classes, h, w]
+    }
+
+    pub(super) fn survey(&self, x: &Row, survey: &mut Survey) -> Row {
+        let features = self.encoder.survey(x, survey);
+        let x = self.decoder.survey(&features, survey);
+        survey.conv(&self.head, &x).bilinear(4, true)
     }
 }

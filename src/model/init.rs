@@ -4,41 +4,54 @@
 use burn::tensor::TensorData;
 
 use super::{
-    Network,
+    Architecture, Network,
     noise::{fnv1a, splitmix64, uniform},
     tensors::map_tensors,
 };
 use crate::kernels::Kernels;
 
-/// The range of a convolution's first weights and biases: uniform in `-bound..bound`.
+/// From what a convolution's first weights are drawn.
+#[derive(Debug, Clone, Copy)]
+enum Draw {
+    /// Uniform in `-bound..bound`.
+    Uniform(f64),
+    /// A normal distribution of this standard deviation.
+    Normal(f64),
+}
+
+/// How the first weights of a convolution are drawn.
 ///
 /// As smp does it: the encoder by `PyTorch`'s default (Kaiming with slope sqrt 5, also for biases), the decoder by Kaiming
-/// for `ReLU` (He et al. 2015), the head by Glorot and Bengio (2010); biases of the last two are 0.
-fn bound(name: &str, shape: &[usize]) -> f64 {
+/// for `ReLU` (He et al. 2015), the head by Glorot and Bengio (2010), as all layers of networks without an encoder; biases of
+/// the last two are 0. `normal` draws the decoder from a normal distribution of the same variance.
+fn rule(name: &str, shape: &[usize], normal: bool) -> Draw {
     let taps: usize = shape[2..].iter().product();
     let (fan_in, fan_out) = ((shape[1] * taps) as f64, (shape[0] * taps) as f64);
     if name.starts_with("encoder.") {
-        (1.0 / fan_in).sqrt()
-    } else if name.starts_with("decoder.") {
-        (6.0 / fan_in).sqrt()
+        Draw::Uniform((1.0 / fan_in).sqrt())
+    } else if !name.starts_with("decoder.") {
+        Draw::Uniform((6.0 / (fan_in + fan_out)).sqrt())
+    } else if normal {
+        Draw::Normal((2.0 / fan_in).sqrt())
     } else {
-        (6.0 / (fan_in + fan_out)).sqrt()
+        Draw::Uniform((6.0 / fan_in).sqrt())
     }
 }
 
 /// Sets every tensor of a network to its first value.
 pub fn initialise<B: Kernels>(network: Network<B>, seed: u64) -> Network<B> {
+    let normal = matches!(network.arch, Architecture::UnetExpand(_));
     let mut last_fan_in = 1.0;
     map_tensors(network, |name, shape| {
         let count = shape.iter().product();
         let values = if shape.len() == 4 {
             last_fan_in = shape[1..].iter().product::<usize>() as f64;
-            draw(name, seed, count, bound(name, shape))
+            draw(name, seed, count, rule(name, shape, normal))
         } else if name.ends_with(".weight") || name.ends_with(".running_var") {
             vec![1.0; count]
         } else if name.starts_with("encoder.") && name.contains("._se_") {
             // The bias follows its weight.
-            draw(name, seed, count, (1.0f64 / last_fan_in).sqrt())
+            draw(name, seed, count, Draw::Uniform((1.0f64 / last_fan_in).sqrt()))
         } else {
             vec![0.0; count]
         };
@@ -46,7 +59,30 @@ pub fn initialise<B: Kernels>(network: Network<B>, seed: u64) -> Network<B> {
     })
 }
 
-fn draw(name: &str, seed: u64, count: usize, bound: f64) -> Vec<f32> {
+fn draw(name: &str, seed: u64, count: usize, draw: Draw) -> Vec<f32> {
     let state = splitmix64(seed, fnv1a(name.as_bytes()));
-    (0..count).map(|i| (bound * (2.0 * uniform(state, i as u64) - 1.0)) as f32).collect()
+    let value = |i: u64| match draw {
+        Draw::Uniform(bound) => bound * (2.0 * uniform(state, i) - 1.0),
+        // Box and Muller (1958); 1 - u is never 0.
+        Draw::Normal(deviation) => {
+            let (u, v) = (uniform(state, 2 * i), uniform(state, 2 * i + 1));
+            deviation * (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+        }
+    };
+    (0..count as u64).map(|i| value(i) as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normal_weights_have_their_mean_deviation_and_tails() {
+        let values = draw("decoder.x", 3, 100_000, Draw::Normal(0.5));
+        let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / 1e5;
+        let variance = values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / 1e5;
+        assert!(mean.abs() < 0.005 && (variance.sqrt() - 0.5).abs() < 0.005, "{mean}, {variance}");
+        let beyond = values.iter().filter(|v| v.abs() > 1.0).count();
+        assert!((4_200..4_900).contains(&beyond), "4.55 % lie beyond two deviations, not {beyond}");
+    }
 }

@@ -3,8 +3,15 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
 
-use super::{conv::Conv, noise, noise::Mode, norm::BatchNorm2d};
-use crate::kernels::{self, Activation, Kernels, Sliding};
+use super::{
+    conv::Conv,
+    noise,
+    noise::Mode,
+    norm::BatchNorm2d,
+    spec::ModelSpec,
+    survey::{Row, Survey},
+};
+use crate::kernels::{self, Activation, Kernels, Padding, Sliding};
 
 /// Batch normalisation's two numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,6 +20,13 @@ pub struct BatchNormOptions {
     pub eps: f64,
     /// Weight of a new batch in the running statistics.
     pub momentum: f64,
+}
+
+impl BatchNormOptions {
+    /// Those of a spec.
+    pub fn of(spec: &ModelSpec) -> Self {
+        Self { eps: spec.batch_norm_eps, momentum: spec.batch_norm_momentum }
+    }
 }
 
 /// Convolution without bias, batch normalisation, activation.
@@ -38,9 +52,25 @@ impl<B: Kernels> ConvNorm<B> {
         Self { conv, norm: BatchNorm2d::new(channels, norm.eps, norm.momentum, device), activation }
     }
 
+    /// 3x3 of stride 1 and `ReLU`: what the decoders of U-Nets are made of.
+    pub fn relu3x3(
+        channels_in: usize,
+        channels_out: usize,
+        norm: BatchNormOptions,
+        device: &B::Device,
+    ) -> Self {
+        let sliding = Sliding::new(1, Padding::uniform(1));
+        let conv = Conv::dense(channels_in, channels_out, 3, sliding, false, device);
+        Self::new(conv, channels_out, norm, Activation::Relu, device)
+    }
+
     /// `[n, in, h, w]` to `[n, out, h', w']`.
     pub fn forward(&self, x: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
         self.norm.forward(self.conv.forward(x), self.activation, mode)
+    }
+
+    pub(super) fn survey(&self, x: &Row, survey: &mut Survey) -> Row {
+        survey.conv(&self.conv, x)
     }
 }
 
@@ -130,17 +160,50 @@ impl<B: Kernels> MbConv<B> {
 
     /// `[n, in, h, w]` to `[n, out, h / stride, w / stride]`.
     pub fn forward(&self, input: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
-        let skip = self.residual.then(|| input.clone());
-        let x = match &self.expand {
-            Some(expand) => expand.forward(input, mode), // [n, expand in, h, w]
+        let expanded = self.expanded(input.clone(), mode);
+        self.contracted(expanded, input, mode)
+    }
+
+    /// The first half: `[n, in, h, w]` to `[n, expand in, h, w]`.
+    pub fn expanded(&self, input: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
+        match &self.expand {
+            Some(expand) => expand.forward(input, mode),
             None => input,
-        };
-        let x = self.depthwise.forward(x, mode); // [n, expand in, h / stride, w / stride]
+        }
+    }
+
+    /// The second half, from the expanded image and the block's input.
+    pub fn contracted(
+        &self,
+        expanded: Tensor<B, 4>,
+        input: Tensor<B, 4>,
+        mode: Mode,
+    ) -> Tensor<B, 4> {
+        let skip = self.residual.then_some(input);
+        let x = self.depthwise.forward(expanded, mode); // [n, expand in, h / stride, w / stride]
         let x = self.excite.forward(x);
         let x = self.project.forward(x, mode); // [n, out, h / stride, w / stride]
         match skip {
             Some(skip) => noise::drop_samples(x, &self.name, self.drop, mode) + skip,
             None => x,
         }
+    }
+
+    /// Whether the block halves the image.
+    pub(super) fn halves(&self) -> bool {
+        self.depthwise.conv.sliding.stride == 2
+    }
+
+    /// The rows of the expanded image and of the output.
+    pub(super) fn survey(&self, x: &Row, survey: &mut Survey) -> (Row, Row) {
+        let expanded = match &self.expand {
+            Some(expand) => expand.survey(x, survey),
+            None => x.clone(),
+        };
+        let out = self.depthwise.survey(&expanded, survey);
+        survey.of_means(&self.excite.reduce);
+        survey.of_means(&self.excite.expand);
+        let out = self.project.survey(&out, survey);
+        (expanded, if self.residual { out.joined(x) } else { out })
     }
 }

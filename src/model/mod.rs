@@ -1,38 +1,52 @@
 //! Networks and their weights.
+#![expect(clippy::large_enum_variant, reason = "networks differ in size, and a process holds few")]
 
+pub mod carvana;
 pub mod conv;
 pub mod efficientnet;
 pub mod fpn;
 pub mod fused;
 mod init;
 pub mod mbconv;
+pub mod mean_mask;
 pub mod names;
 pub mod noise;
 pub mod norm;
+pub mod registry;
 pub mod spec;
+pub mod survey;
 pub mod tensors;
+pub mod unet;
+pub mod unet_expand;
 pub mod weights;
 
 use burn::module::Module;
 use burn::tensor::{DType, Tensor, backend::Backend, ops::PadMode, s};
 
+pub use carvana::{CarvanaCnn, CarvanaUnet};
 pub use fpn::Fpn;
 pub use fused::FusedNetwork;
+pub use mean_mask::MeanMask;
 pub use noise::Mode;
+pub use registry::Listed;
 pub use spec::ModelSpec;
 pub use tensors::{Mismatch, is_trainable, named_ids, named_tensors, set_named_tensors};
+pub use unet::Unet;
+pub use unet_expand::UnetExpand;
 pub use weights::{load, save};
 
 use crate::{Result, kernels, kernels::Kernels};
+use registry::architectures;
+use survey::{Row, Survey};
 
-/// Inputs are padded to a multiple of this, the encoder's largest stride, in pixels.
-const STRIDE_PX: usize = 32;
-
-/// The networks that a [`ModelSpec`] can name.
-#[derive(Module, Debug)]
-pub enum Architecture<B: Backend> {
-    /// Feature pyramid network.
-    Fpn(Fpn<B>),
+// A new network: its file, and a line here; `registry` says what stands in a line.
+architectures! {
+    Fpn = "fpn", 32, encoder, "feature pyramid network of segmentation_models_pytorch; fastest on the CPU";
+    Unet = "unet", 32, encoder, "U-Net of segmentation_models_pytorch: skips from five strides, nearest upsampling";
+    UnetExpand = "unet-expand", 32, encoder, "U-Net with the encoder's expanded images as skips, dropout and bilinear upsampling";
+    CarvanaUnet = "carvana-unet", 8, no_encoder, "U-Net for tiles of 128 px: max-pooling, 64 to 512 filters, no encoder to load";
+    CarvanaCnn = "carvana-cnn", 1, no_encoder, "baseline: three convolutions that see 9 pixels";
+    MeanMask = "mean-mask", 1, no_encoder, "baseline: one learnt mask for every image, whatever it shows";
 }
 
 /// A network built from a [`ModelSpec`].
@@ -57,7 +71,7 @@ impl<B: Kernels> Network<B> {
     /// [`crate::Error::Config`] if the spec is not valid.
     pub fn seeded(spec: &ModelSpec, seed: u64, device: &B::Device) -> Result<Self> {
         spec.validate()?;
-        let arch = Architecture::Fpn(Fpn::new(spec, device)?);
+        let arch = Architecture::new(spec, device)?;
         Ok(init::initialise(Self { arch }, seed))
     }
 
@@ -72,33 +86,33 @@ impl<B: Kernels> Network<B> {
     }
 
     /// Logits in any [`Mode`], in single precision; the network computes in the format of `x`, with its weights and
-    /// statistics in single precision. Images of other sizes are continued by their edge pixels to a multiple of 32,
-    /// and the logits cropped.
+    /// statistics in single precision. Images of sizes that the network cannot halve as often as it must are continued by
+    /// their edge pixels to the next that it can, and the logits cropped.
     pub fn forward_in(&self, x: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
         let [_, _, h, w] = x.dims();
-        let missing = |size: usize| size.next_multiple_of(STRIDE_PX) - size;
+        let multiple_px = self.arch.multiple_px();
+        let missing = |size: usize| size.next_multiple_of(multiple_px) - size;
         let (bottom, right) = (missing(h), missing(w));
         if bottom == 0 && right == 0 {
-            return self.dispatch(x, mode);
+            return self.run(x, mode);
         }
         // Half on each side: edges are equally far from invented pixels.
         let (top, left) = (bottom / 2, right / 2);
         let x = x.pad([(top, bottom - top), (left, right - left)], PadMode::Edge);
-        self.dispatch(x, mode).slice(s![.., .., top..top + h, left..left + w])
+        self.run(x, mode).slice(s![.., .., top..top + h, left..left + w])
     }
 
-    fn dispatch(&self, x: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
-        let logits = match &self.arch {
-            Architecture::Fpn(fpn) => fpn.forward(x, mode),
-        };
-        kernels::in_format(logits, DType::F32)
+    fn run(&self, x: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
+        kernels::in_format(self.arch.forward(x, mode), DType::F32)
     }
 
     /// Number of trainable values.
     pub fn parameters(&self) -> usize {
-        let count = |(name, data): &(String, burn::tensor::TensorData)| {
-            if is_trainable(name) { data.shape.iter().product() } else { 0 }
-        };
-        named_tensors(self).iter().map(count).sum()
+        tensors::trainable_values(&self.arch)
+    }
+
+    /// Its name, as in [`ModelSpec::arch`].
+    pub fn name(&self) -> &'static str {
+        self.arch.name()
     }
 }

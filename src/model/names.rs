@@ -13,6 +13,8 @@ pub fn smp_name(path: &[String]) -> String {
     match fields.as_slice() {
         ["encoder", "stem", "conv", rest] => format!("encoder._conv_stem.{rest}"),
         ["encoder", "stem", "norm", rest] => format!("encoder._bn0.{rest}"),
+        ["encoder", "head", "conv", rest] => format!("encoder._conv_head.{rest}"),
+        ["encoder", "head", "norm", rest] => format!("encoder._bn1.{rest}"),
         ["encoder", "blocks", index, "excite", layer, rest] => {
             format!("encoder._blocks.{index}._se_{layer}.{rest}")
         }
@@ -27,13 +29,17 @@ pub fn smp_name(path: &[String]) -> String {
             let place = usize::from(*layer != "conv");
             format!("decoder.seg_blocks.{ladder}.block.{unit}.block.{place}.{rest}")
         }
+        ["decoder", "blocks", block, unit, layer @ ("conv" | "norm"), rest] => {
+            let place = usize::from(*layer != "conv");
+            format!("decoder.blocks.{block}.{unit}.{place}.{rest}")
+        }
         ["head", rest] => format!("segmentation_head.0.{rest}"),
         _ => fields.join("."),
     }
 }
 
-/// Whether files of smp hold a tensor under this name that the networks do not use: the encoder's classifier and the
-/// counters of batch normalisation.
+/// Whether files of smp hold a tensor under this name that its networks do not use: the encoder's head and classifier and
+/// the counters of batch normalisation.
 pub fn is_unused(name: &str) -> bool {
     name.starts_with("encoder._conv_head.")
         || name.starts_with("encoder._bn1.")
@@ -68,6 +74,10 @@ mod tests {
             ),
             ("decoder.seg_blocks.3.units.0.norm.bias", "decoder.seg_blocks.3.block.0.block.1.bias"),
             ("head.weight", "segmentation_head.0.weight"),
+            ("encoder.head.conv.weight", "encoder._conv_head.weight"),
+            ("encoder.head.norm.running_mean", "encoder._bn1.running_mean"),
+            ("decoder.blocks.0.conv1.conv.weight", "decoder.blocks.0.conv1.0.weight"),
+            ("decoder.blocks.4.conv2.norm.bias", "decoder.blocks.4.conv2.1.bias"),
         ] {
             assert_eq!(name(path), expected);
         }

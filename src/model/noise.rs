@@ -3,7 +3,8 @@
 //! Masks are made on the CPU from a seed that the caller gives to each pass, the layer and the element: no hidden
 //! state. A training step repeats exactly on every backend, with any number of threads, and after a resume.
 
-use burn::tensor::{Tensor, TensorData, backend::Backend};
+use burn::tensor::{Bool, Tensor, TensorData, backend::Backend};
+use rayon::prelude::*;
 
 use crate::kernels::{self, Kernels};
 
@@ -80,6 +81,26 @@ pub fn drop_channels<B: Kernels>(
     scale(x, factors(seed, layer, n * c, drop))
 }
 
+/// Drops single values. `[n, c, h, w]`; `layer` names the stream.
+pub fn drop_values<B: Kernels>(
+    x: Tensor<B, 4>,
+    layer: &str,
+    drop: f64,
+    mode: Mode,
+) -> Tensor<B, 4> {
+    let Mode::Train { seed } = mode else { return x };
+    if drop == 0.0 {
+        return x;
+    }
+    let shape = x.dims();
+    let state = splitmix64(seed, fnv1a(layer.as_bytes()));
+    let count = shape.iter().product::<usize>() as u64;
+    // A byte a value: the mask is kept for the gradient.
+    let dropped: Vec<bool> = (0..count).into_par_iter().map(|i| uniform(state, i) < drop).collect();
+    let dropped = Tensor::<B, 4, Bool>::from_data(TensorData::new(dropped, shape), &x.device());
+    x.mask_fill(dropped, 0.0) / (1.0 - drop)
+}
+
 /// Drops whole samples (of a residual branch). `[n, c, h, w]`; `layer` names the stream.
 pub fn drop_samples<B: Kernels>(
     x: Tensor<B, 4>,
@@ -99,6 +120,22 @@ pub fn drop_samples<B: Kernels>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dropped_values_are_as_many_as_asked_for_and_the_others_make_up_for_them() {
+        let ones = Tensor::<burn::backend::Flex, 4>::ones([2, 3, 40, 50], &Default::default());
+        let run = |seed, mode: fn(u64) -> Mode| -> Vec<f32> {
+            drop_values(ones.clone(), "x", 0.25, mode(seed)).into_data().to_vec().unwrap()
+        };
+        let train = |seed| Mode::Train { seed };
+        let values = run(1, train);
+        assert_eq!(values, run(1, train));
+        assert_ne!(values, run(2, train));
+        assert!(values.iter().all(|v| *v == 0.0 || (*v - 4.0 / 3.0).abs() < 1e-6));
+        let mean = values.iter().sum::<f32>() / values.len() as f32;
+        assert!((mean - 1.0).abs() < 0.03, "{mean}");
+        assert!(run(1, |_| Mode::Eval).iter().all(|v| *v == 1.0));
+    }
 
     #[test]
     fn masks_depend_on_seed_and_layer_only_and_keep_the_mean() {

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::efficientnet::{Padding, Variant};
+use super::{
+    efficientnet::{Padding, Variant},
+    registry,
+};
 use crate::{Error, Result};
 
 /// Architecture, classes and preprocessing of a model.
@@ -11,23 +14,25 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelSpec {
-    /// `fpn`.
+    /// A name of [`super::ARCHITECTURES`].
     pub arch: String,
-    /// `efficientnet-b0` to `efficientnet-b7`.
+    /// `efficientnet-b0` to `efficientnet-b7`, for networks that have an encoder.
     pub encoder: String,
     /// Where the encoder's convolutions of stride 2 put their padding.
     pub encoder_padding: Padding,
-    /// Epsilon of the encoder's batch normalisation.
+    /// Epsilon of batch normalisation, in the encoder and wherever a network does not fix its own.
     pub batch_norm_eps: f64,
     /// Weight of a new batch in the running statistics.
     pub batch_norm_momentum: f64,
-    /// Channels of the pyramid's levels.
+    /// FPN: channels of the pyramid's levels.
     pub pyramid_channels: usize,
-    /// Channels of the decoder's blocks, a multiple of 32.
+    /// FPN: channels of the decoder's blocks, a multiple of 32.
     pub segmentation_channels: usize,
-    /// Probability that a channel is dropped before the head in training.
+    /// U-Nets with an encoder: channels of the decoder's blocks, from stride 16 to stride 1.
+    pub decoder_channels: [usize; 5],
+    /// FPN: probability that a channel is dropped before the head in training.
     pub dropout: f64,
-    /// Probability that the last residual branch is dropped in training; it grows linearly from the first block.
+    /// Probability that the encoder's last residual branch is dropped in training; it grows linearly from the first block.
     pub drop_connect: f64,
     /// Names of the logits. One: a sigmoid; the background has no logit of its own then.
     pub classes: Vec<String>,
@@ -54,6 +59,7 @@ impl Default for ModelSpec {
             batch_norm_momentum: 0.01,
             pyramid_channels: 256,
             segmentation_channels: 128,
+            decoder_channels: [256, 128, 64, 32, 16],
             dropout: 0.2,
             drop_connect: 0.2,
             classes: vec!["building".into()],
@@ -72,9 +78,7 @@ impl ModelSpec {
     /// # Errors
     /// [`crate::Error::Config`] naming the key.
     pub fn validate(&self) -> Result<()> {
-        if self.arch != "fpn" {
-            return Err(wrong("arch", format!("`{}` is not known; use \"fpn\"", self.arch)));
-        }
+        registry::listed(&self.arch)?;
         if Variant::named(&self.encoder).is_none() {
             let problem = format!(
                 "`{}` is not known; use \"efficientnet-b0\" to \"efficientnet-b7\"",
@@ -88,6 +92,9 @@ impl ModelSpec {
         if self.segmentation_channels == 0 || !self.segmentation_channels.is_multiple_of(32) {
             let problem = format!("{} is not a multiple of 32", self.segmentation_channels);
             return Err(wrong("segmentation_channels", problem));
+        }
+        if self.decoder_channels.contains(&0) {
+            return Err(wrong("decoder_channels", "must each be at least 1"));
         }
         for (key, p) in [("dropout", self.dropout), ("drop_connect", self.drop_connect)] {
             if !(0.0..1.0).contains(&p) {
@@ -149,5 +156,13 @@ mod tests {
         assert!(spec.validate().unwrap_err().to_string().contains("model.mean"));
         let spec = ModelSpec { encoder: "resnet".into(), ..ModelSpec::default() };
         assert!(spec.validate().unwrap_err().to_string().contains("model.encoder"));
+        let spec = ModelSpec { arch: "u-net".into(), ..ModelSpec::default() };
+        let message = spec.validate().unwrap_err().to_string();
+        assert!(
+            message.contains("model.arch") && message.contains("did you mean `unet`"),
+            "{message}"
+        );
+        let spec = ModelSpec { decoder_channels: [256, 128, 0, 32, 16], ..ModelSpec::default() };
+        assert!(spec.validate().unwrap_err().to_string().contains("model.decoder_channels"));
     }
 }

@@ -85,6 +85,38 @@ pub fn named_ids<B: Backend>(network: &Network<B>) -> Vec<(String, ParamId)> {
     ids.1
 }
 
+struct Shapes(Path, Vec<(String, Vec<usize>)>);
+
+impl<B: Backend> ModuleVisitor<B> for Shapes {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.0.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.0.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        self.1.push((self.0.name(), param.dims().to_vec()));
+    }
+}
+
+/// Every tensor's name and shape, without its values.
+pub fn named_shapes<B: Backend>(module: &impl Module<B>) -> Vec<(String, Vec<usize>)> {
+    let mut shapes = Shapes(Path::default(), Vec::new());
+    module.visit(&mut shapes);
+    shapes.1
+}
+
+/// Number of values learned by gradients.
+pub fn trainable_values<B: Backend>(module: &impl Module<B>) -> usize {
+    let shapes = named_shapes(module).into_iter();
+    shapes
+        .filter(|(name, _)| is_trainable(name))
+        .map(|(_, shape)| shape.iter().product::<usize>())
+        .sum()
+}
+
 /// Why a tensor could not be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mismatch {

@@ -90,6 +90,7 @@ pub fn model_spec(
         encoder: section.encoder.clone(),
         pyramid_channels: section.pyramid_channels,
         segmentation_channels: section.segmentation_channels,
+        decoder_channels: section.decoder_channels,
         dropout: section.dropout,
         drop_connect: section.drop_connect,
         classes: section.classes.clone(),

@@ -72,9 +72,26 @@ pub fn filled(name: &str, shape: &[usize], norm: bool, k: i32) -> TensorData {
     )
 }
 
-/// The spec of a network of `arch/smp.json`, without dropout.
+/// The spec of an FPN of `arch/smp.json`, without dropout.
 pub fn smp_spec(encoder: &str) -> ModelSpec {
-    ModelSpec { encoder: encoder.into(), dropout: 0.0, drop_connect: 0.0, ..ModelSpec::default() }
+    smp_spec_of("fpn", encoder)
+}
+
+/// The spec of a network of `arch/smp.json`, without dropout.
+pub fn smp_spec_of(arch: &str, encoder: &str) -> ModelSpec {
+    let arch = arch.into();
+    ModelSpec {
+        arch,
+        encoder: encoder.into(),
+        dropout: 0.0,
+        drop_connect: 0.0,
+        ..ModelSpec::default()
+    }
+}
+
+/// What the reference calls a network.
+pub fn smp_name(spec: &ModelSpec) -> String {
+    format!("smp_{}_{}", spec.arch, spec.encoder)
 }
 
 /// A network filled by rule.
@@ -82,7 +99,7 @@ pub fn smp_network<B: geoseg::kernels::Kernels>(
     spec: &ModelSpec,
     smp: &serde_json::Value,
 ) -> Network<B> {
-    let scales = &smp[format!("smp_fpn_{}", spec.encoder)]["bn_log2_scale"];
+    let scales = &smp[smp_name(spec)]["bn_log2_scale"];
     let network = Network::<B>::new(spec, &B::Device::default()).unwrap();
     let ranks: HashMap<String, usize> = tensors::named_tensors(&network)
         .into_iter()

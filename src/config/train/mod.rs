@@ -100,6 +100,7 @@ mod tests {
             ("[run]\nprecision = \"bf16\"", "run.precision"),
             ("[data.scale_weights]\nhalf = -1.0", "data.scale_weights.half"),
             ("[model]\nclasses = [\"road\"]", "model.classes"),
+            ("[model]\ndecoder_channels = [64, 32, 0, 16, 16]", "model.decoder_channels"),
         ] {
             let config: TrainConfig = toml::from_str(text).unwrap();
             let message = config.validate().unwrap_err().to_string();

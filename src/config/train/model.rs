@@ -9,15 +9,17 @@ use crate::error::Result;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelSection {
-    /// The decoder: "fpn".
+    /// The network: a name that `geoseg models` lists.
     pub arch: String,
-    /// The encoder: "efficientnet-b0" to "efficientnet-b7".
+    /// The encoder, where the network has one: "efficientnet-b0" to "efficientnet-b7".
     pub encoder: String,
-    /// Channels of the pyramid's levels.
+    /// FPN: channels of the pyramid's levels.
     pub pyramid_channels: usize,
-    /// Channels of the segmentation branches.
+    /// FPN: channels of the segmentation branches.
     pub segmentation_channels: usize,
-    /// Share of the decoder's output channels dropped while training.
+    /// U-Nets with an encoder: channels of the decoder's blocks, from stride 16 to stride 1.
+    pub decoder_channels: [usize; 5],
+    /// FPN: share of the decoder's output channels dropped while training.
     pub dropout: f64,
     /// Share of residual branches dropped in the encoder's last block while training.
     pub drop_connect: f64,
@@ -34,6 +36,7 @@ impl Default for ModelSection {
             encoder: "efficientnet-b0".into(),
             pyramid_channels: 256,
             segmentation_channels: 128,
+            decoder_channels: [256, 128, 64, 32, 16],
             dropout: 0.2,
             drop_connect: 0.2,
             classes: vec!["building".into()],
@@ -55,6 +58,12 @@ impl ModelSection {
             "model.segmentation_channels",
             self.segmentation_channels,
             "at least 1",
+        )?;
+        require(
+            !self.decoder_channels.contains(&0),
+            "model.decoder_channels",
+            format!("{:?}", self.decoder_channels),
+            "at least 1 each",
         )?;
         within("model.dropout", self.dropout, 0.0, 0.99)?;
         within("model.drop_connect", self.drop_connect, 0.0, 0.99)?;
