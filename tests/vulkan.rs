@@ -17,8 +17,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use geoseg::{
     kernels::{
-        Activation, Kernels, Norm, NormOver, Padding, Sliding, affine, bilinear, conv, depthwise,
-        nearest, normalize, plane_scale, silu, squeeze_excite,
+        self, Activation, Kernels, Norm, NormOver, Padding, Sliding, affine, bilinear, conv,
+        depthwise, nearest, normalize, plane_scale, silu, squeeze_excite,
     },
     model::{ModelSpec, Network, named_ids, named_tensors},
 };
@@ -85,6 +85,9 @@ fn every_operator<B: Kernels>() -> Vec<(&'static str, Operator<B>)> {
             depthwise(x, w.of([32, 1, 5, 5]), Sliding::new(1, Padding::uniform(2)))
         }),
         ("silu", |x, _| silu(x)),
+        ("mish", |x, w| {
+            kernels::affine(kernels::mish(x), w.of([32]), w.of([32]), Activation::Mish)
+        }),
         ("group norm", |x, w| {
             let norm = norm(NormOver::Groups(8), Activation::Relu);
             normalize(x, w.of([32]), w.of([32]), norm).0
