@@ -67,6 +67,12 @@ fn larger_encoders_other_bands_and_several_classes_agree_too() {
     compare(&spec, &[[1, 96, 64]]);
 }
 
+#[test]
+fn a_network_without_a_fused_form_runs_as_it_is() {
+    let spec = ModelSpec { arch: "efficient-fpn".into(), ..ModelSpec::default() };
+    compare(&spec, &[[1, 64, 96], [2, 70, 33]]);
+}
+
 /// The comparisons again, in processes that believe to run on lesser processors.
 #[test]
 fn code_for_other_processors_agrees_too() {

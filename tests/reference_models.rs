@@ -13,7 +13,7 @@ use support::reference::{
 type Device = <Flex as burn::tensor::backend::BackendTypes>::Device;
 
 fn features(network: &Network<Flex>, x: Tensor<Flex, 4>) -> [Tensor<Flex, 4>; 5] {
-    let Architecture::Fpn(fpn) = &network.arch;
+    let Architecture::Fpn(fpn) = &network.arch else { panic!("an fpn") };
     fpn.encoder.forward(x, Mode::Eval)
 }
 

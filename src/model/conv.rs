@@ -64,6 +64,12 @@ impl<B: Kernels> Conv<B> {
         kernels::conv(x, self.weight.val(), self.bias.as_ref().map(Param::val), self.sliding)
     }
 
+    /// A 1x1 convolution of vectors: `[n, in]` to `[n, out]`.
+    pub fn forward_vectors(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let (weight, bias) = self.as_matrix();
+        kernels::dense(x, weight) + bias.unsqueeze()
+    }
+
     /// The weight of a 1x1 convolution as a matrix `[out, in]`, and its bias (zeros if it has none).
     pub fn as_matrix(&self) -> (Tensor<B, 2>, Tensor<B, 1>) {
         let weight = self.weight.val();

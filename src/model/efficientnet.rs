@@ -127,13 +127,15 @@ impl Variant {
     }
 }
 
-/// The encoder: stem and blocks, without the head that classifies.
+/// The encoder: stem, blocks, and the convolution behind them where it is asked for; without the classifier.
 #[derive(Module, Debug)]
 pub struct EfficientNet<B: Backend> {
     /// 3x3 convolution of stride 2.
     pub stem: ConvNorm<B>,
     /// All blocks, counted through the stages.
     pub blocks: Vec<MbConv<B>>,
+    /// 1x1 convolution behind the last block, to four times its channels.
+    pub head: Option<ConvNorm<B>>,
     #[module(skip)]
     pub(super) taps: [usize; 4],
     #[module(skip)]
@@ -165,9 +167,26 @@ impl<B: Kernels> EfficientNet<B> {
         Self {
             stem: ConvNorm::new(conv, first, norm, Activation::Silu, device),
             blocks,
+            head: None,
             taps: variant.taps,
             channels,
         }
+    }
+
+    /// With the published head, of zero weights: its output takes the place of the feature of stride 32.
+    pub fn with_head(
+        mut self,
+        variant: &Variant,
+        norm: BatchNormOptions,
+        activation: Activation,
+        device: &B::Device,
+    ) -> Self {
+        let [.., last] = self.channels;
+        let channels = variant.channels(1280);
+        let conv = Conv::pointwise(last, channels, false, device);
+        self.head = Some(ConvNorm::new(conv, channels, norm, activation, device));
+        self.channels[4] = channels;
+        self
     }
 
     /// Channels of the features of stride 2, 4, 8, 16, 32.
@@ -184,6 +203,9 @@ impl<B: Kernels> EfficientNet<B> {
             if let Some(level) = self.taps.iter().position(|tap| *tap == index) {
                 features[level + 1] = x.clone(); // [n, channels, h / 2^(level + 2), w / 2^(level + 2)]
             }
+        }
+        if let Some(head) = &self.head {
+            features[4] = head.forward(x, mode); // [n, head, h / 32, w / 32]
         }
         features
     }

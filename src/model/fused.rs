@@ -1,8 +1,9 @@
 //! A trained network as the CPU runs it fastest: batch normalisation folded into weights, every layer one pass, channels
 //! last. The same logits as [`Network::forward`] but for rounding; no gradients.
 
+use burn::backend::{Flex, flex::FlexDevice};
 use burn::module::Param;
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::{Tensor, TensorData, backend::Backend};
 
 use super::{
     Architecture, Network, STRIDE_PX,
@@ -312,36 +313,50 @@ impl FusedFpn {
     }
 }
 
+/// What a network became.
+#[derive(Debug)]
+enum Form {
+    Fpn(FusedFpn, Pool),
+    /// An architecture without a fused form.
+    Plain(Box<Network<Flex>>),
+}
+
 /// A network for inference on the CPU.
 #[derive(Debug)]
-pub struct FusedNetwork {
-    fpn: FusedFpn,
-    pool: Pool,
-}
+pub struct FusedNetwork(Form);
 
 impl FusedNetwork {
     /// From a trained network. Later changes of its weights do not reach this one.
-    pub fn new<B: Kernels>(network: &Network<B>) -> Self {
-        let Architecture::Fpn(fpn) = &network.arch;
-        Self { fpn: FusedFpn::new(fpn), pool: Pool::default() }
+    pub fn new(network: &Network<Flex>) -> Self {
+        Self(match &network.arch {
+            Architecture::Fpn(fpn) => Form::Fpn(FusedFpn::new(fpn), Pool::default()),
+            Architecture::EfficientFpn(_) => Form::Plain(Box::new(network.clone())),
+        })
     }
 
     /// Logits `[n, classes, h, w]` of normalised images `[n, bands, h, w]`. Sizes are padded and cropped as by
     /// [`Network::forward_in`].
     pub fn forward(&mut self, images: &[f32], [n, bands, h, w]: [usize; 4]) -> Vec<f32> {
         assert_eq!(images.len(), n * bands * h * w, "images of the given shape");
+        let (fpn, pool) = match &mut self.0 {
+            Form::Fpn(fpn, pool) => (fpn, pool),
+            Form::Plain(network) => {
+                let data = TensorData::new(images.to_vec(), [n, bands, h, w]);
+                return values(network.forward(Tensor::from_data(data, &FlexDevice)));
+            }
+        };
         let (height, width) = (h.next_multiple_of(STRIDE_PX), w.next_multiple_of(STRIDE_PX));
         let (top, left) = ((height - h) / 2, (width - w) / 2);
         let mut logits = Vec::new();
         for planes in images.chunks_exact(bands * h * w) {
             if (h, w) == (height, width) {
-                logits.extend(self.fpn.forward(planes, h, w, &mut self.pool));
+                logits.extend(fpn.forward(planes, h, w, pool));
                 continue;
             }
             let padded = resized(planes, (h, w), (height, width), |y, x| {
                 (y.saturating_sub(top).min(h - 1), x.saturating_sub(left).min(w - 1))
             });
-            let whole = self.fpn.forward(&padded, height, width, &mut self.pool);
+            let whole = fpn.forward(&padded, height, width, pool);
             let crop = |y, x| (top + y, left + x);
             logits.extend(resized(&whole, (height, width), (h, w), crop));
         }

@@ -10,37 +10,43 @@ use super::{
 };
 use crate::kernels::Kernels;
 
+const HEAD: &str = "segmentation_head.";
+
 /// The range of a convolution's first weights and biases: uniform in `-bound..bound`.
 ///
-/// As smp does it: the encoder by `PyTorch`'s default (Kaiming with slope sqrt 5, also for biases), the decoder by Kaiming
-/// for `ReLU` (He et al. 2015), the head by Glorot and Bengio (2010); biases of the last two are 0.
+/// As smp does it: the decoder by Kaiming for `ReLU` (He et al. 2015), the head by Glorot and Bengio (2010), biases of both
+/// 0; all others, the encoder's among them, by `PyTorch`'s default (Kaiming with slope sqrt 5, also for biases).
 fn bound(name: &str, shape: &[usize]) -> f64 {
     let taps: usize = shape[2..].iter().product();
     let (fan_in, fan_out) = ((shape[1] * taps) as f64, (shape[0] * taps) as f64);
-    if name.starts_with("encoder.") {
-        (1.0 / fan_in).sqrt()
-    } else if name.starts_with("decoder.") {
+    if name.starts_with("decoder.") {
         (6.0 / fan_in).sqrt()
-    } else {
+    } else if name.starts_with(HEAD) {
         (6.0 / (fan_in + fan_out)).sqrt()
+    } else {
+        (1.0 / fan_in).sqrt()
     }
 }
 
 /// Sets every tensor of a network to its first value.
 pub fn initialise<B: Kernels>(network: Network<B>, seed: u64) -> Network<B> {
-    let mut last_fan_in = 1.0;
+    // Of the layer at hand; a normalisation has none.
+    let mut fan_in = None;
     map_tensors(network, |name, shape| {
         let count = shape.iter().product();
-        let values = if shape.len() == 4 {
-            last_fan_in = shape[1..].iter().product::<usize>() as f64;
+        let values = if matches!(shape.len(), 2 | 4) {
+            fan_in = Some(shape[1..].iter().product::<usize>() as f64);
             draw(name, seed, count, bound(name, shape))
         } else if name.ends_with(".weight") || name.ends_with(".running_var") {
+            fan_in = None;
             vec![1.0; count]
-        } else if name.starts_with("encoder.") && name.contains("._se_") {
-            // The bias follows its weight.
-            draw(name, seed, count, (1.0f64 / last_fan_in).sqrt())
         } else {
-            vec![0.0; count]
+            let zero = name.starts_with("decoder.") || name.starts_with(HEAD);
+            // The bias follows its weight.
+            match fan_in {
+                Some(fan_in) if !zero => draw(name, seed, count, (1.0f64 / fan_in).sqrt()),
+                _ => vec![0.0; count],
+            }
         };
         Some(TensorData::new(values, shape.to_vec()))
     })

@@ -1,10 +1,14 @@
 //! Networks and their weights.
 
+pub mod aspp;
+pub mod context;
 pub mod conv;
+pub mod efficient_fpn;
 pub mod efficientnet;
 pub mod fpn;
 pub mod fused;
 mod init;
+pub mod linear;
 pub mod mbconv;
 pub mod names;
 pub mod noise;
@@ -16,6 +20,7 @@ pub mod weights;
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend, ops::PadMode, s};
 
+pub use efficient_fpn::EfficientFpn;
 pub use fpn::Fpn;
 pub use fused::FusedNetwork;
 pub use noise::Mode;
@@ -33,6 +38,8 @@ const STRIDE_PX: usize = 32;
 pub enum Architecture<B: Backend> {
     /// Feature pyramid network.
     Fpn(Fpn<B>),
+    /// The one of the third place of the Open Cities AI Challenge.
+    EfficientFpn(EfficientFpn<B>),
 }
 
 /// A network built from a [`ModelSpec`].
@@ -57,7 +64,10 @@ impl<B: Kernels> Network<B> {
     /// [`crate::Error::Config`] if the spec is not valid.
     pub fn seeded(spec: &ModelSpec, seed: u64, device: &B::Device) -> Result<Self> {
         spec.validate()?;
-        let arch = Architecture::Fpn(Fpn::new(spec, device)?);
+        let arch = match spec.arch.as_str() {
+            "efficient-fpn" => Architecture::EfficientFpn(EfficientFpn::new(spec, device)?),
+            _ => Architecture::Fpn(Fpn::new(spec, device)?),
+        };
         Ok(init::initialise(Self { arch }, seed))
     }
 
@@ -89,6 +99,7 @@ impl<B: Kernels> Network<B> {
     fn dispatch(&self, x: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
         match &self.arch {
             Architecture::Fpn(fpn) => fpn.forward(x, mode),
+            Architecture::EfficientFpn(fpn) => fpn.forward(x, mode),
         }
     }
 

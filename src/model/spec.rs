@@ -11,7 +11,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelSpec {
-    /// `fpn`.
+    /// `fpn` or `efficient-fpn`.
     pub arch: String,
     /// `efficientnet-b0` to `efficientnet-b7`.
     pub encoder: String,
@@ -21,14 +21,20 @@ pub struct ModelSpec {
     pub batch_norm_eps: f64,
     /// Weight of a new batch in the running statistics.
     pub batch_norm_momentum: f64,
-    /// Channels of the pyramid's levels.
+    /// Channels of the pyramid's levels (`fpn`; `efficient-fpn` has 64).
     pub pyramid_channels: usize,
-    /// Channels of the decoder's blocks, a multiple of 32.
+    /// Channels of the decoder's blocks, a multiple of 32 (`fpn`; `efficient-fpn` has 64).
     pub segmentation_channels: usize,
     /// Probability that a channel is dropped before the head in training.
     pub dropout: f64,
     /// Probability that the last residual branch is dropped in training; it grows linearly from the first block.
     pub drop_connect: f64,
+    /// `efficient-fpn`: Mish in place of `ReLU` before the heads (the encoder's stem and head have it in any case).
+    pub use_mish: bool,
+    /// `efficient-fpn`: a global context block behind the pyramid.
+    pub use_context_block: bool,
+    /// `efficient-fpn`: a factor a channel and position before the heads.
+    pub use_attention: bool,
     /// Names of the logits. One: a sigmoid; the background has no logit of its own then.
     pub classes: Vec<String>,
     /// Names of the input bands, in order.
@@ -56,6 +62,9 @@ impl Default for ModelSpec {
             segmentation_channels: 128,
             dropout: 0.2,
             drop_connect: 0.2,
+            use_mish: false,
+            use_context_block: false,
+            use_attention: true,
             classes: vec!["building".into()],
             bands: vec!["red".into(), "green".into(), "blue".into()],
             value_range: [0.0, 255.0],
@@ -72,8 +81,9 @@ impl ModelSpec {
     /// # Errors
     /// [`crate::Error::Config`] naming the key.
     pub fn validate(&self) -> Result<()> {
-        if self.arch != "fpn" {
-            return Err(wrong("arch", format!("`{}` is not known; use \"fpn\"", self.arch)));
+        if !["fpn", "efficient-fpn"].contains(&self.arch.as_str()) {
+            let problem = format!("`{}` is not known; use \"fpn\" or \"efficient-fpn\"", self.arch);
+            return Err(wrong("arch", problem));
         }
         if Variant::named(&self.encoder).is_none() {
             let problem = format!(
@@ -103,6 +113,13 @@ impl ModelSpec {
         }
         if self.classes.is_empty() {
             return Err(wrong("classes", "needs at least one name"));
+        }
+        if self.arch == "efficient-fpn" && self.classes.len() != 1 {
+            let problem = format!(
+                "{} names; \"efficient-fpn\" tells one class from the background",
+                self.classes.len()
+            );
+            return Err(wrong("classes", problem));
         }
         if self.bands.is_empty() {
             return Err(wrong("bands", "needs at least one name"));
@@ -149,5 +166,11 @@ mod tests {
         assert!(spec.validate().unwrap_err().to_string().contains("model.mean"));
         let spec = ModelSpec { encoder: "resnet".into(), ..ModelSpec::default() };
         assert!(spec.validate().unwrap_err().to_string().contains("model.encoder"));
+        let spec = ModelSpec {
+            arch: "efficient-fpn".into(),
+            classes: vec!["building".into(), "boundary".into()],
+            ..ModelSpec::default()
+        };
+        assert!(spec.validate().unwrap_err().to_string().contains("model.classes"));
     }
 }
