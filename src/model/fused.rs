@@ -316,30 +316,35 @@ impl FusedFpn {
 /// What a network became.
 #[derive(Debug)]
 enum Form {
-    Fpn(FusedFpn, Pool),
+    Fpn(Box<FusedFpn>),
     /// An architecture without a fused form.
     Plain(Box<Network<Flex>>),
 }
 
 /// A network for inference on the CPU.
 #[derive(Debug)]
-pub struct FusedNetwork(Form);
+pub struct FusedNetwork {
+    form: Form,
+    pool: Pool,
+}
 
 impl FusedNetwork {
     /// From a trained network. Later changes of its weights do not reach this one.
     pub fn new(network: &Network<Flex>) -> Self {
-        Self(match &network.arch {
-            Architecture::Fpn(fpn) => Form::Fpn(FusedFpn::new(fpn), Pool::default()),
+        let form = match &network.arch {
+            Architecture::Fpn(fpn) => Form::Fpn(Box::new(FusedFpn::new(fpn))),
             Architecture::EfficientFpn(_) => Form::Plain(Box::new(network.clone())),
-        })
+        };
+        Self { form, pool: Pool::default() }
     }
 
     /// Logits `[n, classes, h, w]` of normalised images `[n, bands, h, w]`. Sizes are padded and cropped as by
     /// [`Network::forward_in`].
     pub fn forward(&mut self, images: &[f32], [n, bands, h, w]: [usize; 4]) -> Vec<f32> {
         assert_eq!(images.len(), n * bands * h * w, "images of the given shape");
-        let (fpn, pool) = match &mut self.0 {
-            Form::Fpn(fpn, pool) => (fpn, pool),
+        let pool = &mut self.pool;
+        let fpn = match &self.form {
+            Form::Fpn(fpn) => fpn,
             Form::Plain(network) => {
                 let data = TensorData::new(images.to_vec(), [n, bands, h, w]);
                 return values(network.forward(Tensor::from_data(data, &FlexDevice)));

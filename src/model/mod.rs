@@ -34,6 +34,10 @@ use crate::{Result, kernels::Kernels};
 const STRIDE_PX: usize = 32;
 
 /// The networks that a [`ModelSpec`] can name.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a process holds a few, and modules do not go into boxes"
+)]
 #[derive(Module, Debug)]
 pub enum Architecture<B: Backend> {
     /// Feature pyramid network.
