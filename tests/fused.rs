@@ -73,6 +73,8 @@ fn networks_without_a_fused_form_run_as_they_are() {
     compare(&spec, &[[1, 64, 32], [2, 40, 33]]);
     let spec = ModelSpec { arch: "carvana-unet".into(), ..ModelSpec::default() };
     compare(&spec, &[[2, 20, 27]]);
+    let spec = ModelSpec { arch: "efficient-fpn".into(), ..ModelSpec::default() };
+    compare(&spec, &[[1, 64, 96], [2, 70, 33]]);
 }
 
 /// The comparisons again, in processes that believe to run on lesser processors.

@@ -59,13 +59,15 @@ fn bilinear_upsampling_agrees_with_pytorch() {
 }
 
 #[test]
-fn swish_agrees_with_pytorch() {
+fn swish_and_mish_agree_with_pytorch() {
     let Some(ops) = ops() else { return };
-    let x = tracked::<1>(&ops, "swish/x");
-    let out = kernels::silu(x.clone());
-    close("swish/out", out.clone().inner(), &ops);
-    let grads = (out * load::<B, 1>(&ops, "swish/grad_out")).sum().backward();
-    close("swish/grad_x", x.grad(&grads).unwrap(), &ops);
+    for case in ["swish", "mish"] {
+        let x = tracked::<1>(&ops, &format!("{case}/x"));
+        let out = if case == "mish" { kernels::mish(x.clone()) } else { kernels::silu(x.clone()) };
+        close(&format!("{case}/out"), out.clone().inner(), &ops);
+        let grads = (out * load::<B, 1>(&ops, &format!("{case}/grad_out"))).sum().backward();
+        close(&format!("{case}/grad_x"), x.grad(&grads).unwrap(), &ops);
+    }
 }
 
 #[test]

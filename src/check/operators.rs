@@ -9,7 +9,7 @@ use super::{Autodiff, Comparison, Flex, Kernels, Precision, Tensor, TensorData, 
 use crate::device::format_of;
 use crate::kernels::{
     Activation, Norm, NormOver, Padding, Sliding, affine, bilinear, conv, depthwise, in_format,
-    nearest, normalize, plane_scale, silu, squeeze_excite,
+    mish, nearest, normalize, plane_scale, silu, squeeze_excite,
 };
 
 /// Images: the second is small enough for sums of eight terms, the third large enough for several workgroups.
@@ -93,6 +93,7 @@ fn every_operator<B: Kernels>() -> Vec<(&'static str, Operator<B>)> {
             depthwise(x, w.weight([32, 1, 5, 5]), Sliding::new(1, Padding::uniform(2)))
         }),
         ("silu", |x, _| silu(x)),
+        ("mish", |x, w| affine(mish(x), w.weight([32]), w.weight([32]), Activation::Mish)),
         ("group norm", |x, w| normalized(x, w, NormOver::Groups(8), Activation::Relu)),
         ("group norm of single channels", |x, w| {
             normalized(x, w, NormOver::Groups(32), Activation::Identity)

@@ -14,7 +14,7 @@ use burn::tensor::{
     ops::{FloatTensor, FloatTensorOps},
 };
 
-use super::{Activation, ExciteWeights, Kernels, Norm, NormState, Sliding, plain};
+use super::{Activation, ExciteWeights, Kernels, Norm, NormState, Sliding, activate, plain};
 
 fn dims<T: TensorMetadata>(x: &T) -> [usize; 4] {
     x.shape().dims()
@@ -73,6 +73,38 @@ impl<B: Kernels> Backward<B, 1> for Silu {
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let x = ops.state;
         unary::<B, _>(ops.parents, ops.node, grads, |grad| B::silu_grad(x, grad));
+    }
+}
+
+#[derive(Debug)]
+struct Mish;
+
+impl<B: Kernels> Backward<B, 1> for Mish {
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let x = ops.state;
+        unary::<B, _>(ops.parents, ops.node, grads, |grad| B::mish_grad(x, grad));
+    }
+}
+
+#[derive(Debug)]
+struct Dense;
+
+impl<B: Kernels> Backward<B, 2> for Dense {
+    type State = (FloatTensor<B>, FloatTensor<B>);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [x_node, weight_node] = ops.parents;
+        let grad = grads.consume::<B>(&ops.node);
+        let (x, weight) = ops.state;
+        let turned = |matrix| B::float_swap_dims(matrix, 0, 1);
+        if let Some(node) = x_node {
+            grads.register::<B>(node.id, B::dense(grad.clone(), turned(weight)));
+        }
+        if let Some(node) = weight_node {
+            grads.register::<B>(node.id, B::dense(turned(grad), turned(x)));
+        }
     }
 }
 
@@ -246,6 +278,13 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         }
     }
 
+    fn mish(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        match Mish.prepare::<C>([x.node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(x.primitive.clone(), B::mish(x.primitive)),
+            OpsKind::UnTracked(prep) => prep.finish(B::mish(x.primitive)),
+        }
+    }
+
     fn normalize(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -292,12 +331,7 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         let format = x.dtype().into();
         let scale = Self::float_cast(scale, format);
         let shift = Self::float_cast(shift, format);
-        let z = plain::affine::<Self>(x, scale, shift);
-        match activation {
-            Activation::Identity => z,
-            Activation::Relu => <Self as burn::tensor::ops::ActivationOps<Self>>::relu(z),
-            Activation::Silu => Self::silu(z),
-        }
+        activate::<Self>(plain::affine::<Self>(x, scale, shift), activation)
     }
 
     fn bilinear(x: FloatTensor<Self>, factor: usize, align_corners: bool) -> FloatTensor<Self> {
@@ -338,6 +372,14 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
             OpsKind::UnTracked(prep) => {
                 prep.finish(B::plane_affine(x.primitive, scale.primitive, shift))
             }
+        }
+    }
+
+    fn dense(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        let out = B::dense(x.primitive.clone(), weight.primitive.clone());
+        match Dense.prepare::<C>([x.node, weight.node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((x.primitive, weight.primitive), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
         }
     }
 

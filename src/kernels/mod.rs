@@ -77,6 +77,8 @@ pub enum Activation {
     Relu,
     /// `x * sigmoid(x)`, also called swish.
     Silu,
+    /// `x * tanh(softplus(x))` (Misra 2019).
+    Mish,
 }
 
 /// Over what a normalisation takes its mean and variance.
@@ -189,6 +191,16 @@ pub trait Kernels: Backend {
         plain::silu_grad::<Self>(x, grad)
     }
 
+    /// `x * tanh(softplus(x))`, any shape.
+    fn mish(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::mish::<Self>(x)
+    }
+
+    /// Gradient of [`Kernels::mish`] by its input `x`.
+    fn mish_grad(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::mish_grad::<Self>(x, grad)
+    }
+
     /// `activation(gamma * (x - mean) / sqrt(var + eps) + beta)` with the mean and the biased variance of `x` itself.
     /// Returns the output, the means and the variances, one a set (`[NormOver::sets]`); these two carry no gradient.
     fn normalize(
@@ -216,12 +228,7 @@ pub trait Kernels: Backend {
         shift: FloatTensor<Self>,
         activation: Activation,
     ) -> FloatTensor<Self> {
-        let z = plain::affine::<Self>(x, scale, shift);
-        match activation {
-            Activation::Identity => z,
-            Activation::Relu => Self::relu(z),
-            Activation::Silu => Self::silu(z),
-        }
+        activate::<Self>(plain::affine::<Self>(x, scale, shift), activation)
     }
 
     /// Bilinear upsampling by a whole `factor`.
@@ -307,6 +314,16 @@ pub struct ExciteWeights<B: Backend> {
     pub expand_bias: FloatTensor<B>,
 }
 
+/// An activation by the backend's own operators.
+fn activate<B: Kernels>(x: FloatTensor<B>, activation: Activation) -> FloatTensor<B> {
+    match activation {
+        Activation::Identity => x,
+        Activation::Relu => B::relu(x),
+        Activation::Silu => B::silu(x),
+        Activation::Mish => B::mish(x),
+    }
+}
+
 /// The tensor of a primitive.
 fn tensor<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
@@ -339,6 +356,11 @@ pub fn depthwise<B: Kernels>(
 /// `x * sigmoid(x)`.
 pub fn silu<B: Kernels, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
     tensor(B::silu(primitive(x)))
+}
+
+/// `x * tanh(softplus(x))`.
+pub fn mish<B: Kernels, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    tensor(B::mish(primitive(x)))
 }
 
 /// Batch or group normalisation by the statistics of `x`; also the means and biased variances, without gradient.
@@ -380,6 +402,16 @@ pub fn in_format<B: Backend, const D: usize>(x: Tensor<B, D>, format: DType) -> 
 /// `x` times a factor a plane; `scale` is `[n, c]`.
 pub fn plane_scale<B: Kernels>(x: Tensor<B, 4>, scale: Tensor<B, 2>) -> Tensor<B, 4> {
     tensor(B::plane_affine(primitive(x), primitive(scale), None))
+}
+
+/// Mean of every image plane, `[n, c, h, w]` to `[n, c]`.
+pub fn plane_mean<B: Kernels>(x: Tensor<B, 4>) -> Tensor<B, 2> {
+    tensor(B::plane_mean(primitive(x)))
+}
+
+/// `x` `[n, k]` times the transpose of `weight` `[m, k]`, for small sizes: `[n, m]`.
+pub fn dense<B: Kernels>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
+    tensor(B::dense(primitive(x), primitive(weight)))
 }
 
 /// Squeeze and excitation with layers `[r, c]`, `[r]`, `[c, r]`, `[c]`.

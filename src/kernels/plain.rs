@@ -154,12 +154,33 @@ pub fn silu_grad<B: Backend>(x: FloatTensor<B>, grad: FloatTensor<B>) -> FloatTe
     B::float_mul(grad, B::float_mul(gate, slope))
 }
 
+/// `tanh(softplus(x))`: of the softplus `ln(1 + e^x)` in the form that overflows nowhere.
+fn mish_gate<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let small = B::float_log1p(B::float_exp(B::float_neg(B::float_abs(x.clone()))));
+    B::float_tanh(B::float_add(B::relu(x), small))
+}
+
+/// `x * tanh(softplus(x))`.
+pub fn mish<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_mul(x.clone(), mish_gate::<B>(x))
+}
+
+/// Gradient of [`mish`]: `gate + x * (1 - gate^2) * sigmoid(x)`.
+pub fn mish_grad<B: Backend>(x: FloatTensor<B>, grad: FloatTensor<B>) -> FloatTensor<B> {
+    let gate = mish_gate::<B>(x.clone());
+    let square = B::float_mul(gate.clone(), gate.clone());
+    let rest = B::float_add_scalar(B::float_neg(square), 1.0f32.into());
+    let rest = B::float_mul(B::float_mul(x.clone(), B::sigmoid(x)), rest);
+    B::float_mul(grad, B::float_add(gate, rest))
+}
+
 /// An activation.
 pub fn activate<B: Backend>(x: FloatTensor<B>, activation: Activation) -> FloatTensor<B> {
     match activation {
         Activation::Identity => x,
         Activation::Relu => B::relu(x),
         Activation::Silu => silu::<B>(x),
+        Activation::Mish => mish::<B>(x),
     }
 }
 
@@ -229,6 +250,7 @@ pub fn normalize_grad<B: Backend>(
         Activation::Identity => tensor::<B, 4>(grad),
         Activation::Relu => tensor::<B, 4>(grad).mask_fill(z().lower_equal_elem(0.0), 0.0),
         Activation::Silu => tensor::<B, 4>(silu_grad::<B>(primitive(z()), grad)),
+        Activation::Mish => tensor::<B, 4>(mish_grad::<B>(primitive(z()), grad)),
     };
     let sum = |t: Tensor<B, 4>| primitive(t.sum_dim(3).sum_dim(2).sum_dim(0).reshape([c]));
     let grad_gamma = sum(grad.clone() * unit_image);

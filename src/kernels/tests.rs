@@ -120,7 +120,9 @@ fn wide_convolutions_are_cut_into_tasks_that_fit() {
 #[test]
 fn normalisation_and_its_gradients_agree() {
     for over in [NormOver::Batch, NormOver::Groups(4), NormOver::Groups(1)] {
-        for activation in [Activation::Identity, Activation::Relu, Activation::Silu] {
+        let activations =
+            [Activation::Identity, Activation::Relu, Activation::Silu, Activation::Mish];
+        for activation in activations {
             let norm = Norm { over, eps: 1e-3, activation };
             let shape = [3, 8, 9, 11];
             // A large offset shows an unstable variance.
@@ -144,7 +146,7 @@ fn normalisation_and_its_gradients_agree() {
 }
 
 #[test]
-fn resampling_planes_and_silu_agree() {
+fn resampling_planes_and_activations_agree() {
     let shape = [2, 3, 5, 18];
     let x = raw(1, shape);
     for factor in [2, 4] {
@@ -181,7 +183,41 @@ fn resampling_planes_and_silu_agree() {
     let wide = primitive::<Flex, 4>(tensor::<Flex, 4>(x) * 20.0);
     close("silu", Flex::silu(wide.clone()), plain::silu::<Flex>(wide.clone()));
     let expected = plain::silu_grad::<Flex>(wide.clone(), other.clone());
-    close("silu gradient", Flex::silu_grad(wide, other), expected);
+    close("silu gradient", Flex::silu_grad(wide.clone(), other.clone()), expected);
+    close("mish", Flex::mish(wide.clone()), plain::mish::<Flex>(wide.clone()));
+    let expected = plain::mish_grad::<Flex>(wide.clone(), other.clone());
+    close("mish gradient", Flex::mish_grad(wide, other), expected);
+    let x = raw(6, shape);
+    let (scale, shift) = (raw(7, [3]), raw(8, [3]));
+    for by in [Activation::Identity, Activation::Relu, Activation::Silu, Activation::Mish] {
+        let expected = plain::affine::<Flex>(x.clone(), scale.clone(), shift.clone());
+        let found = Flex::affine(x.clone(), scale.clone(), shift.clone(), by);
+        close("affine", found, plain::activate::<Flex>(expected, by));
+    }
+}
+
+#[test]
+fn activations_behind_an_affine_map_and_small_products_have_the_gradients_of_burn() {
+    type B = Autodiff<Flex>;
+    let leaf = |seed| Tensor::<B, 2>::from_inner(noise(seed, [5, 7])).require_grad();
+    let (x, weight) = (leaf(1), leaf(2));
+    let up = Tensor::<B, 2>::from_inner(noise(3, [5, 5]));
+    let out = super::dense(x.clone(), weight.clone());
+    let found = (super::mish(out.clone()) * up.clone()).sum().backward();
+    let out = x.clone().matmul(weight.clone().transpose());
+    let gate = burn::tensor::activation::softplus(out.clone(), 1.0).tanh();
+    let expected = (out * gate * up).sum().backward();
+    for leaf in [x, weight] {
+        close("", primitive(leaf.grad(&found).unwrap()), primitive(leaf.grad(&expected).unwrap()));
+    }
+
+    let x = Tensor::<B, 4>::from_inner(noise(4, [2, 3, 4, 5]) * 3.0).require_grad();
+    let (scale, shift) =
+        (Tensor::<B, 1>::ones([3], &Device::default()), Tensor::ones([3], &Device::default()));
+    let out = super::affine(x.clone(), scale, shift, Activation::Mish);
+    let found = out.sum().backward();
+    let expected = super::mish(x.clone() + 1.0).sum().backward();
+    close("affine", primitive(x.grad(&found).unwrap()), primitive(x.grad(&expected).unwrap()));
 }
 
 #[test]

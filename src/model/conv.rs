@@ -1,7 +1,7 @@
 //! Convolution as a module.
 
 use burn::module::{Module, Param, ParamId};
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::{DType, Tensor, backend::Backend};
 
 use crate::kernels::{self, Kernels, Padding, Sliding};
 
@@ -65,6 +65,12 @@ impl<B: Kernels> Conv<B> {
         let weight = kernels::in_format(self.weight.val(), format);
         let bias = self.bias.as_ref().map(|bias| kernels::in_format(bias.val(), format));
         kernels::conv(x, weight, bias, self.sliding)
+    }
+
+    /// A 1x1 convolution of vectors in single precision: `[n, in]` to `[n, out]`.
+    pub fn forward_vectors(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let (weight, bias) = self.as_matrix();
+        kernels::dense(kernels::in_format(x, DType::F32), weight) + bias.unsqueeze()
     }
 
     /// The weight of a 1x1 convolution as a matrix `[out, in]`, and its bias (zeros if it has none).

@@ -192,7 +192,7 @@ impl<B: Kernels> EfficientNet<B> {
         Ok(Self::new(variant, bands, spec.encoder_padding, norm, spec.drop_connect, device))
     }
 
-    /// The same with its last convolution.
+    /// The same with its last convolution, whose output takes the place of the feature of stride 32.
     ///
     /// # Errors
     /// [`Error::Config`] if it is not known.
@@ -203,7 +203,8 @@ impl<B: Kernels> EfficientNet<B> {
         let conv = Conv::pointwise(channels_in, channels_out, false, device);
         let norm = BatchNormOptions::of(spec);
         let head = ConvNorm::new(conv, channels_out, norm, Activation::Silu, device);
-        Ok(Self { head: Some(head), ..encoder })
+        let [c1, c2, c3, c4, _] = encoder.channels;
+        Ok(Self { head: Some(head), channels: [c1, c2, c3, c4, channels_out], ..encoder })
     }
 
     fn variant(spec: &ModelSpec) -> Result<&'static Variant> {
@@ -226,6 +227,9 @@ impl<B: Kernels> EfficientNet<B> {
             if let Some(level) = self.taps.iter().position(|tap| *tap == index) {
                 features[level + 1] = x.clone(); // [n, channels, h / 2^(level + 2), w / 2^(level + 2)]
             }
+        }
+        if let Some(head) = &self.head {
+            features[4] = head.forward(x, mode); // [n, head, h / 32, w / 32]
         }
         features
     }
@@ -271,6 +275,9 @@ impl<B: Kernels> EfficientNet<B> {
             if let Some(level) = self.taps.iter().position(|tap| *tap == index) {
                 features[level + 1] = x.clone();
             }
+        }
+        if let Some(head) = &self.head {
+            features[4] = head.survey(&x, survey);
         }
         features
     }

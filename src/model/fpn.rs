@@ -42,10 +42,18 @@ pub struct Unit<B: Backend> {
 pub struct Ladder<B: Backend> {
     /// As many as doublings, at least one.
     pub units: Vec<Unit<B>>,
+    #[module(skip)]
+    align_corners: bool,
 }
 
 impl<B: Kernels> Ladder<B> {
-    fn new(channels_in: usize, channels_out: usize, doublings: usize, device: &B::Device) -> Self {
+    /// `channels` in and out; `align_corners` is of the doublings.
+    pub(super) fn new(
+        (channels_in, channels_out): (usize, usize),
+        doublings: usize,
+        align_corners: bool,
+        device: &B::Device,
+    ) -> Self {
         let sliding = Sliding::new(1, Padding::uniform(1));
         let units = (0..doublings.max(1))
             .map(|i| Unit {
@@ -61,24 +69,24 @@ impl<B: Kernels> Ladder<B> {
                 doubles: doublings > 0,
             })
             .collect();
-        Self { units }
+        Self { units, align_corners }
     }
 
-    /// `[n, pyramid, h, w]` to `[n, segmentation, h * 2^doublings, w * 2^doublings]`.
-    fn forward(&self, mut x: Tensor<B, 4>) -> Tensor<B, 4> {
+    /// `[n, in, h, w]` to `[n, out, h * 2^doublings, w * 2^doublings]`.
+    pub(super) fn forward(&self, mut x: Tensor<B, 4>) -> Tensor<B, 4> {
         for unit in &self.units {
             x = unit.norm.forward(unit.conv.forward(x), Activation::Relu);
             if unit.doubles {
-                x = kernels::bilinear(x, 2, true);
+                x = kernels::bilinear(x, 2, self.align_corners);
             }
         }
         x
     }
 
-    fn survey(&self, x: &Row, survey: &mut Survey) -> Row {
+    pub(super) fn survey(&self, x: &Row, survey: &mut Survey) -> Row {
         self.units.iter().fold(x.clone(), |x, unit| {
             let x = survey.conv(&unit.conv, &x);
-            if unit.doubles { x.bilinear(2, true) } else { x }
+            if unit.doubles { x.bilinear(2, self.align_corners) } else { x }
         })
     }
 }
@@ -105,8 +113,8 @@ impl<B: Kernels> FpnDecoder<B> {
         let pyramid = spec.pyramid_channels;
         let lateral = |of| Lateral { skip: Conv::pointwise(of, pyramid, true, device) };
         let [_, c2, c3, c4, c5] = channels;
-        let ladder =
-            |doublings| Ladder::new(pyramid, spec.segmentation_channels, doublings, device);
+        let channels = (pyramid, spec.segmentation_channels);
+        let ladder = |doublings| Ladder::new(channels, doublings, true, device);
         Self {
             p5: Conv::pointwise(c5, pyramid, true, device),
             p4: lateral(c4),

@@ -19,41 +19,69 @@ enum Draw {
     Normal(f64),
 }
 
-/// How the first weights of a convolution are drawn.
-///
-/// As smp does it: the encoder by `PyTorch`'s default (Kaiming with slope sqrt 5, also for biases), the decoder by Kaiming
-/// for `ReLU` (He et al. 2015), the head by Glorot and Bengio (2010), as all layers of networks without an encoder; biases of
-/// the last two are 0. `normal` draws the decoder from a normal distribution of the same variance.
-fn rule(name: &str, shape: &[usize], normal: bool) -> Draw {
-    let taps: usize = shape[2..].iter().product();
-    let (fan_in, fan_out) = ((shape[1] * taps) as f64, (shape[0] * taps) as f64);
-    if name.starts_with("encoder.") {
-        Draw::Uniform((1.0 / fan_in).sqrt())
-    } else if !name.starts_with("decoder.") {
-        Draw::Uniform((6.0 / (fan_in + fan_out)).sqrt())
-    } else if normal {
-        Draw::Normal((2.0 / fan_in).sqrt())
-    } else {
-        Draw::Uniform((6.0 / fan_in).sqrt())
+/// How a network's first weights are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// As smp does it: the encoder by `PyTorch`'s default (Kaiming with slope sqrt 5, also for biases), the decoder by Kaiming
+    /// for `ReLU` (He et al. 2015), the head by Glorot and Bengio (2010), as all layers of networks without an encoder;
+    /// biases of the last two are 0.
+    Smp,
+    /// The same with the decoder from a normal distribution of the same variance.
+    Normal,
+    /// `PyTorch`'s default throughout.
+    PyTorch,
+}
+
+impl Style {
+    fn of<B: Kernels>(network: &Network<B>) -> Self {
+        match network.arch {
+            Architecture::UnetExpand(_) => Self::Normal,
+            Architecture::EfficientFpn(_) => Self::PyTorch,
+            _ => Self::Smp,
+        }
+    }
+
+    /// Whether `PyTorch`'s default is followed.
+    fn is_default(self, name: &str) -> bool {
+        self == Self::PyTorch || name.starts_with("encoder.")
+    }
+
+    fn rule(self, name: &str, shape: &[usize]) -> Draw {
+        let taps: usize = shape[2..].iter().product();
+        let (fan_in, fan_out) = ((shape[1] * taps) as f64, (shape[0] * taps) as f64);
+        if self.is_default(name) {
+            Draw::Uniform((1.0 / fan_in).sqrt())
+        } else if !name.starts_with("decoder.") {
+            Draw::Uniform((6.0 / (fan_in + fan_out)).sqrt())
+        } else if self == Self::Normal {
+            Draw::Normal((2.0 / fan_in).sqrt())
+        } else {
+            Draw::Uniform((6.0 / fan_in).sqrt())
+        }
     }
 }
 
 /// Sets every tensor of a network to its first value.
 pub fn initialise<B: Kernels>(network: Network<B>, seed: u64) -> Network<B> {
-    let normal = matches!(network.arch, Architecture::UnetExpand(_));
-    let mut last_fan_in = 1.0;
+    let style = Style::of(&network);
+    // Of the layer at hand; a normalisation has none.
+    let mut fan_in = None;
     map_tensors(network, |name, shape| {
         let count = shape.iter().product();
-        let values = if shape.len() == 4 {
-            last_fan_in = shape[1..].iter().product::<usize>() as f64;
-            draw(name, seed, count, rule(name, shape, normal))
+        let values = if matches!(shape.len(), 2 | 4) {
+            fan_in = Some(shape[1..].iter().product::<usize>() as f64);
+            draw(name, seed, count, style.rule(name, shape))
         } else if name.ends_with(".weight") || name.ends_with(".running_var") {
+            fan_in = None;
             vec![1.0; count]
-        } else if name.starts_with("encoder.") && name.contains("._se_") {
-            // The bias follows its weight.
-            draw(name, seed, count, Draw::Uniform((1.0f64 / last_fan_in).sqrt()))
         } else {
-            vec![0.0; count]
+            // The bias follows its weight.
+            match fan_in {
+                Some(fan_in) if style.is_default(name) => {
+                    draw(name, seed, count, Draw::Uniform((1.0f64 / fan_in).sqrt()))
+                }
+                _ => vec![0.0; count],
+            }
         };
         Some(TensorData::new(values, shape.to_vec()))
     })

@@ -121,7 +121,7 @@ pub struct MbConv<B: Backend> {
     #[module(skip)]
     pub(super) residual: bool,
     #[module(skip)]
-    drop: f64,
+    pub(super) drop: f64,
     /// Names the random stream.
     #[module(skip)]
     name: String,

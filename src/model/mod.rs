@@ -1,12 +1,16 @@
 //! Networks and their weights.
 #![expect(clippy::large_enum_variant, reason = "networks differ in size, and a process holds few")]
 
+pub mod aspp;
 pub mod carvana;
+pub mod context;
 pub mod conv;
+pub mod efficient_fpn;
 pub mod efficientnet;
 pub mod fpn;
 pub mod fused;
 mod init;
+pub mod linear;
 pub mod mbconv;
 pub mod mean_mask;
 pub mod names;
@@ -24,6 +28,7 @@ use burn::module::Module;
 use burn::tensor::{DType, Tensor, backend::Backend, ops::PadMode, s};
 
 pub use carvana::{CarvanaCnn, CarvanaUnet};
+pub use efficient_fpn::EfficientFpn;
 pub use fpn::Fpn;
 pub use fused::FusedNetwork;
 pub use mean_mask::MeanMask;
@@ -42,6 +47,7 @@ use survey::{Row, Survey};
 // A new network: its file, and a line here; `registry` says what stands in a line.
 architectures! {
     Fpn = "fpn", 32, encoder, "feature pyramid network of segmentation_models_pytorch; fastest on the CPU";
+    EfficientFpn = "efficient-fpn", 32, encoder, "pyramid with atrous pooling of Open Cities' third place; one class, outputs for several losses";
     Unet = "unet", 32, encoder, "U-Net of segmentation_models_pytorch: skips from five strides, nearest upsampling";
     UnetExpand = "unet-expand", 32, encoder, "U-Net with the encoder's expanded images as skips, dropout and bilinear upsampling";
     CarvanaUnet = "carvana-unet", 8, no_encoder, "U-Net for tiles of 128 px: max-pooling, 64 to 512 filters, no encoder to load";

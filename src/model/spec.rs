@@ -24,9 +24,9 @@ pub struct ModelSpec {
     pub batch_norm_eps: f64,
     /// Weight of a new batch in the running statistics.
     pub batch_norm_momentum: f64,
-    /// FPN: channels of the pyramid's levels.
+    /// FPN: channels of the pyramid's levels (`efficient-fpn` has 64).
     pub pyramid_channels: usize,
-    /// FPN: channels of the decoder's blocks, a multiple of 32.
+    /// FPN: channels of the decoder's blocks, a multiple of 32 (`efficient-fpn` has 64).
     pub segmentation_channels: usize,
     /// U-Nets with an encoder: channels of the decoder's blocks, from stride 16 to stride 1.
     pub decoder_channels: [usize; 5],
@@ -34,6 +34,12 @@ pub struct ModelSpec {
     pub dropout: f64,
     /// Probability that the encoder's last residual branch is dropped in training; it grows linearly from the first block.
     pub drop_connect: f64,
+    /// `efficient-fpn`: Mish in place of `ReLU` before the heads (the encoder's stem and head have it in any case).
+    pub use_mish: bool,
+    /// `efficient-fpn`: a global context block behind the pyramid.
+    pub use_context_block: bool,
+    /// `efficient-fpn`: a factor a channel and position before the heads.
+    pub use_attention: bool,
     /// Names of the logits. One: a sigmoid; the background has no logit of its own then.
     pub classes: Vec<String>,
     /// Names of the input bands, in order.
@@ -62,6 +68,9 @@ impl Default for ModelSpec {
             decoder_channels: [256, 128, 64, 32, 16],
             dropout: 0.2,
             drop_connect: 0.2,
+            use_mish: false,
+            use_context_block: false,
+            use_attention: true,
             classes: vec!["building".into()],
             bands: vec!["red".into(), "green".into(), "blue".into()],
             value_range: [0.0, 255.0],
@@ -110,6 +119,13 @@ impl ModelSpec {
         }
         if self.classes.is_empty() {
             return Err(wrong("classes", "needs at least one name"));
+        }
+        if self.arch == "efficient-fpn" && self.classes.len() != 1 {
+            let problem = format!(
+                "{} names; \"efficient-fpn\" tells one class from the background",
+                self.classes.len()
+            );
+            return Err(wrong("classes", problem));
         }
         if self.bands.is_empty() {
             return Err(wrong("bands", "needs at least one name"));
@@ -164,5 +180,11 @@ mod tests {
         );
         let spec = ModelSpec { decoder_channels: [256, 128, 0, 32, 16], ..ModelSpec::default() };
         assert!(spec.validate().unwrap_err().to_string().contains("model.decoder_channels"));
+        let spec = ModelSpec {
+            arch: "efficient-fpn".into(),
+            classes: vec!["building".into(), "boundary".into()],
+            ..ModelSpec::default()
+        };
+        assert!(spec.validate().unwrap_err().to_string().contains("model.classes"));
     }
 }

@@ -94,12 +94,19 @@ pub fn smp_name(spec: &ModelSpec) -> String {
     format!("smp_{}_{}", spec.arch, spec.encoder)
 }
 
-/// A network filled by rule.
+/// A network of `arch/smp.json` filled by rule.
 pub fn smp_network<B: geoseg::kernels::Kernels>(
     spec: &ModelSpec,
     smp: &serde_json::Value,
 ) -> Network<B> {
-    let scales = &smp[smp_name(spec)]["bn_log2_scale"];
+    network_by_rule(spec, &smp[smp_name(spec)]["bn_log2_scale"])
+}
+
+/// A network filled by rule; `scales` is `bn_log2_scale` of its entry.
+pub fn network_by_rule<B: geoseg::kernels::Kernels>(
+    spec: &ModelSpec,
+    scales: &serde_json::Value,
+) -> Network<B> {
     let network = Network::<B>::new(spec, &B::Device::default()).unwrap();
     let ranks: HashMap<String, usize> = tensors::named_tensors(&network)
         .into_iter()
@@ -107,7 +114,7 @@ pub fn smp_network<B: geoseg::kernels::Kernels>(
         .collect();
     tensors::map_tensors(network, |name, shape| {
         let layer = name.rsplit_once('.').unwrap().0;
-        let norm = ranks[&format!("{layer}.weight")] == 1;
+        let norm = matches!(ranks[&format!("{layer}.weight")], 1 | 3);
         let k = scales[layer].as_i64().unwrap_or(0) as i32;
         Some(filled(name, shape, norm, k))
     })

@@ -23,6 +23,12 @@ pub struct ModelSection {
     pub dropout: f64,
     /// Share of residual branches dropped in the encoder's last block while training.
     pub drop_connect: f64,
+    /// "efficient-fpn": Mish in place of ReLU before the heads.
+    pub use_mish: bool,
+    /// "efficient-fpn": a global context block behind the pyramid.
+    pub use_context_block: bool,
+    /// "efficient-fpn": a learned factor a channel and position before the heads.
+    pub use_attention: bool,
     /// The classes to learn, one logit each; the tile set must mark them.
     pub classes: Vec<String>,
     /// Ground sample distance written into the model, metres; 0 takes the tiles' own.
@@ -39,6 +45,9 @@ impl Default for ModelSection {
             decoder_channels: [256, 128, 64, 32, 16],
             dropout: 0.2,
             drop_connect: 0.2,
+            use_mish: false,
+            use_context_block: false,
+            use_attention: true,
             classes: vec!["building".into()],
             gsd_m: 0.0,
         }

@@ -77,11 +77,19 @@ where
     }
 
     fn silu(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        pointwise::silu(x)
+        pointwise::activated(x, Activation::Silu)
     }
 
     fn silu_grad(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
-        pointwise::silu_grad(x, grad)
+        pointwise::activated_grad(x, grad, Activation::Silu)
+    }
+
+    fn mish(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        pointwise::activated(x, Activation::Mish)
+    }
+
+    fn mish_grad(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        pointwise::activated_grad(x, grad, Activation::Mish)
     }
 
     fn normalize(

@@ -29,6 +29,12 @@ pub fn activate(z: f32, #[comptime] activation: Activation) -> f32 {
     if comptime![activation == Activation::Silu] {
         out = z * sigmoid(z);
     }
+    if comptime![activation == Activation::Mish] {
+        // tanh(ln(1 + e)); beyond 20 that is 1.
+        let e = min(z, f32::new(20.0)).exp();
+        let n = e * (e + f32::new(2.0));
+        out = z * (n / (n + f32::new(2.0)));
+    }
     out
 }
 
@@ -43,28 +49,40 @@ pub fn slope(z: f32, #[comptime] activation: Activation) -> f32 {
         let gate = sigmoid(z);
         out = gate * (f32::new(1.0) + z * (f32::new(1.0) - gate));
     }
+    if comptime![activation == Activation::Mish] {
+        let z = min(z, f32::new(20.0));
+        let e = z.exp();
+        let d = e * (e + f32::new(2.0)) + f32::new(2.0);
+        out = e / d * (e + f32::new(2.0) + f32::new(4.0) * z * (f32::new(1.0) + e) / d);
+    }
     out
 }
 
 #[cube(launch)]
-fn silu_kernel<F: Float>(x: &Array<F>, out: &mut Array<F>, #[define(F)] _dtype: StorageType) {
+fn activate_kernel<F: Float>(
+    x: &Array<F>,
+    out: &mut Array<F>,
+    #[comptime] activation: Activation,
+    #[define(F)] _dtype: StorageType,
+) {
     if ABSOLUTE_POS < out.len() {
         let z = f32::cast_from(x[ABSOLUTE_POS]);
-        out[ABSOLUTE_POS] = F::cast_from(activate(z, Activation::Silu));
+        out[ABSOLUTE_POS] = F::cast_from(activate(z, activation));
     }
 }
 
 #[cube(launch)]
-fn silu_grad_kernel<F: Float>(
+fn activate_grad_kernel<F: Float>(
     x: &Array<F>,
     grad: &Array<F>,
     out: &mut Array<F>,
+    #[comptime] activation: Activation,
     #[define(F)] _dtype: StorageType,
 ) {
     if ABSOLUTE_POS < out.len() {
         let z = f32::cast_from(x[ABSOLUTE_POS]);
         let grad = f32::cast_from(grad[ABSOLUTE_POS]);
-        out[ABSOLUTE_POS] = F::cast_from(grad * slope(z, Activation::Silu));
+        out[ABSOLUTE_POS] = F::cast_from(grad * slope(z, activation));
     }
 }
 
@@ -159,22 +177,36 @@ pub fn like<R: CubeRuntime>(x: &CubeTensor<R>) -> CubeTensor<R> {
     burn_cubecl::ops::numeric::empty_device_contiguous_dtype(client, device, shape, x.dtype)
 }
 
-/// `x * sigmoid(x)`, any shape.
-pub fn silu<R: CubeRuntime>(x: CubeTensor<R>) -> CubeTensor<R> {
-    let out = like(&x);
-    let (count, dim) = units(&x, x.meta.num_elements());
-    let (client, dtype) = (x.client.clone(), x.dtype);
-    silu_kernel::launch(&client, count, dim, array(x), out.clone().into_array_arg(), dtype.into());
-    out
-}
-
-/// Gradient of [`silu`].
-pub fn silu_grad<R: CubeRuntime>(x: CubeTensor<R>, grad: CubeTensor<R>) -> CubeTensor<R> {
+/// `activation(x)`, any shape.
+pub fn activated<R: CubeRuntime>(x: CubeTensor<R>, activation: Activation) -> CubeTensor<R> {
     let out = like(&x);
     let (count, dim) = units(&x, x.meta.num_elements());
     let (client, dtype) = (x.client.clone(), x.dtype);
     let to = out.clone().into_array_arg();
-    silu_grad_kernel::launch(&client, count, dim, array(x), array(grad), to, dtype.into());
+    activate_kernel::launch(&client, count, dim, array(x), to, activation, dtype.into());
+    out
+}
+
+/// Gradient of [`activated`].
+pub fn activated_grad<R: CubeRuntime>(
+    x: CubeTensor<R>,
+    grad: CubeTensor<R>,
+    activation: Activation,
+) -> CubeTensor<R> {
+    let out = like(&x);
+    let (count, dim) = units(&x, x.meta.num_elements());
+    let (client, dtype) = (x.client.clone(), x.dtype);
+    let to = out.clone().into_array_arg();
+    activate_grad_kernel::launch(
+        &client,
+        count,
+        dim,
+        array(x),
+        array(grad),
+        to,
+        activation,
+        dtype.into(),
+    );
     out
 }
 

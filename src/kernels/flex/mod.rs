@@ -146,6 +146,16 @@ impl Kernels for Flex {
         like(&x, plane::silu_grad(values(&x), values(&grad)))
     }
 
+    fn mish(x: FlexTensor) -> FlexTensor {
+        let Some([x]) = ready([&x]) else { return plain::mish::<Self>(x) };
+        like(&x, plane::mish(values(&x)))
+    }
+
+    fn mish_grad(x: FlexTensor, grad: FlexTensor) -> FlexTensor {
+        let Some([x, grad]) = ready([&x, &grad]) else { return plain::mish_grad::<Self>(x, grad) };
+        like(&x, plane::mish_grad(values(&x), values(&grad)))
+    }
+
     fn normalize(
         x: FlexTensor,
         gamma: FlexTensor,

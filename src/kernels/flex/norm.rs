@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::{
     buffer::{self, Shared},
     plane,
-    simd::{LANES, fma, multiversion, sigmoid, total},
+    simd::{LANES, fma, mish, mish_slope, multiversion, sigmoid, total},
 };
 use crate::kernels::{Activation, NormOver};
 
@@ -91,6 +91,11 @@ multiversion! {
                 for (x, out) in x.iter().zip(out) {
                     let z = fma::<FMA>(*x - mean, scale, shift);
                     *out = z * sigmoid::<FMA>(z);
+                }
+            }
+            Activation::Mish => {
+                for (x, out) in x.iter().zip(out) {
+                    *out = mish::<FMA>(fma::<FMA>(*x - mean, scale, shift));
                 }
             }
         }
@@ -181,6 +186,12 @@ multiversion! {
                         let z = fma::<FMA>((*x - mean) * rstd, gamma, beta);
                         let gate = sigmoid::<FMA>(z);
                         *out = *grad * gate * fma::<FMA>(z, 1.0 - gate, 1.0);
+                    }
+                }
+                Activation::Mish => {
+                    for ((x, grad), out) in x.iter().zip(grad).zip(out.iter_mut()) {
+                        let z = fma::<FMA>((*x - mean) * rstd, gamma, beta);
+                        *out = *grad * mish_slope::<FMA>(z);
                     }
                 }
             }

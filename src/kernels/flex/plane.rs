@@ -1,10 +1,10 @@
-//! Operators on whole image planes, and `SiLU`.
+//! Operators on whole image planes, and the activations `SiLU` and Mish.
 
 use rayon::prelude::*;
 
 use super::{
     buffer,
-    simd::{LANES, fma, multiversion, sigmoid, total},
+    simd::{self, LANES, fma, multiversion, sigmoid, total},
 };
 
 /// Values that one task works on where there are no planes.
@@ -27,20 +27,54 @@ multiversion! {
     }
 }
 
+multiversion! {
+    fn mish_slice(x: &[f32], out: &mut [f32]) {
+        for (x, out) in x.iter().zip(out) {
+            *out = simd::mish::<FMA>(*x);
+        }
+    }
+}
+
+multiversion! {
+    fn mish_grad_slice(x: &[f32], grad: &[f32], out: &mut [f32]) {
+        for ((x, grad), out) in x.iter().zip(grad).zip(out) {
+            *out = *grad * simd::mish_slope::<FMA>(*x);
+        }
+    }
+}
+
+fn by_chunk(x: &[f32], each: fn(&[f32], &mut [f32])) -> Vec<f32> {
+    let mut out = buffer::take(x.len());
+    out.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(out, x)| each(x, out));
+    out
+}
+
+fn by_chunk_of_two(a: &[f32], b: &[f32], each: fn(&[f32], &[f32], &mut [f32])) -> Vec<f32> {
+    let mut out = buffer::take(a.len());
+    out.par_chunks_mut(CHUNK)
+        .zip(a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK)))
+        .for_each(|(out, (a, b))| each(a, b, out));
+    out
+}
+
 /// `x * sigmoid(x)`.
 pub fn silu(x: &[f32]) -> Vec<f32> {
-    let mut out = buffer::take(x.len());
-    out.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(out, x)| silu_slice(x, out));
-    out
+    by_chunk(x, silu_slice)
 }
 
 /// Gradient of [`silu`].
 pub fn silu_grad(x: &[f32], grad: &[f32]) -> Vec<f32> {
-    let mut out = buffer::take(x.len());
-    out.par_chunks_mut(CHUNK)
-        .zip(x.par_chunks(CHUNK).zip(grad.par_chunks(CHUNK)))
-        .for_each(|(out, (x, grad))| silu_grad_slice(x, grad, out));
-    out
+    by_chunk_of_two(x, grad, silu_grad_slice)
+}
+
+/// `x * tanh(softplus(x))`.
+pub fn mish(x: &[f32]) -> Vec<f32> {
+    by_chunk(x, mish_slice)
+}
+
+/// Gradient of [`mish`].
+pub fn mish_grad(x: &[f32], grad: &[f32]) -> Vec<f32> {
+    by_chunk_of_two(x, grad, mish_grad_slice)
 }
 
 multiversion! {

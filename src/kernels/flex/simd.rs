@@ -126,6 +126,34 @@ pub fn sigmoid<const FMA: bool>(x: f32) -> f32 {
     1.0 / (1.0 + exp::<FMA>(-x))
 }
 
+/// Beyond this `tanh(softplus(x))` is 1 in single precision, and `exp(2 x)` still far from overflow.
+const MISH_SETTLED: f32 = 20.0;
+
+/// `x * tanh(softplus(x))`, relative error below 1e-6.
+///
+/// With `e = exp(x)` the hyperbolic tangent is `e (e + 2) / (e (e + 2) + 2)`. Taking the root of e twice keeps results
+/// exact that are products of a tiny e, which may have no normal number of its own.
+#[expect(clippy::inline_always, reason = "compiled along with each version of a loop")]
+#[inline(always)]
+pub fn mish<const FMA: bool>(x: f32) -> f32 {
+    let root = exp::<FMA>(0.5 * if x > MISH_SETTLED { MISH_SETTLED } else { x });
+    let e = root * root;
+    let gate_by_root = root * (e + 2.0) / fma::<FMA>(e, e + 2.0, 2.0);
+    x * root * gate_by_root
+}
+
+/// Slope of [`mish`]: `e (e + 2) / d + 4 x e (1 + e) / d^2` with `d = e (e + 2) + 2`.
+#[expect(clippy::inline_always, reason = "compiled along with each version of a loop")]
+#[inline(always)]
+pub fn mish_slope<const FMA: bool>(x: f32) -> f32 {
+    let x = if x > MISH_SETTLED { MISH_SETTLED } else { x };
+    let root = exp::<FMA>(0.5 * x);
+    let e = root * root;
+    let over_d = 1.0 / fma::<FMA>(e, e + 2.0, 2.0);
+    let sum = fma::<FMA>(4.0 * x * over_d, 1.0 + e, e + 2.0);
+    root * (root * over_d * sum)
+}
+
 /// Vector lanes that reductions keep apart: two AVX-512 registers.
 pub const LANES: usize = 32;
 
@@ -165,5 +193,41 @@ mod tests {
         assert!(worst < 5e-7, "{worst}");
         assert_eq!(exp::<false>(0.0), 1.0);
         assert!(exp::<false>(-1000.0) < 1e-37 && exp::<false>(1000.0).is_finite());
+    }
+
+    /// `mish`, its slope, and the sum of the sizes of the slope's two terms (which cancel near -1.2).
+    fn exact_mish(x: f64) -> (f64, f64, f64) {
+        let softplus = x.max(0.0) + (-x.abs()).exp().ln_1p();
+        let gate = softplus.tanh();
+        // 1 - tanh^2 = 1 / cosh^2
+        let second = x * softplus.cosh().powi(-2) / (1.0 + (-x).exp());
+        (x * gate, gate + second, gate + second.abs())
+    }
+
+    fn worst_mish<const FMA: bool>() -> (f64, f64) {
+        // Numbers below the smallest normal one have fewer digits.
+        let relative = |found: f32, expected: f64, size: f64| {
+            let rounding = f64::from(f32::from_bits(1));
+            ((f64::from(found) - expected).abs() - 2.0 * rounding).max(0.0) / size
+        };
+        let mut worst = (0f64, 0f64);
+        for i in 0..=400_000 {
+            let x = -100.0 + i as f32 * (200.0 / 400_000.0);
+            let (out, slope, size) = exact_mish(f64::from(x));
+            worst.0 = worst.0.max(relative(mish::<FMA>(x), out, out.abs().max(1e-300)));
+            worst.1 = worst.1.max(relative(mish_slope::<FMA>(x), slope, size));
+        }
+        worst
+    }
+
+    #[test]
+    fn mish_and_its_slope_are_right_to_a_millionth_everywhere() {
+        for (out, slope) in [worst_mish::<false>(), worst_mish::<true>()] {
+            assert!(out < 1e-6, "{out}");
+            assert!(slope < 1e-6, "{slope}");
+        }
+        assert_eq!((mish::<false>(1e30), mish_slope::<false>(1e30)), (1e30, 1.0));
+        assert_eq!((mish::<false>(-1e30).abs(), mish_slope::<false>(-1e30).abs()), (0.0, 0.0));
+        assert!(mish::<false>(f32::NAN).is_nan() && mish_slope::<false>(f32::NAN).is_nan());
     }
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::image::{Image, Pool};
 use super::pointwise::Pointwise;
-use super::vector::{LANES, Vector, silu, vectorised};
+use super::vector::{LANES, Vector, mish, silu, vectorised};
 use crate::kernels::{Activation, Sliding};
 
 /// Rows of the widest kernel.
@@ -129,6 +129,7 @@ unsafe fn activate<V: Vector>(row: &Row, c: usize) -> V {
                 Activation::Identity => value,
                 Activation::Relu => value.max(V::splat(0.0)),
                 Activation::Silu => silu(value),
+                Activation::Mish => mish(value),
             };
             value.store(place);
             sum = sum.add(value);

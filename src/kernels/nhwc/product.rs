@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::vector::{LANES, Vector, silu, vectorised};
+use super::vector::{LANES, Vector, mish, silu, vectorised};
 use crate::kernels::Activation;
 
 /// Weights `[outputs, inputs]` in groups of sixteen outputs, `[groups][inputs][16]`; outputs beyond the last are 0.
@@ -146,6 +146,7 @@ unsafe fn tile<V: Vector, const R: usize, const C: usize, const TABLE: bool>(
                     Activation::Identity => z,
                     Activation::Relu => z.max(V::splat(0.0)),
                     Activation::Silu => silu(z),
+                    Activation::Mish => mish(z),
                 };
                 if !place.residual.is_null() {
                     z = z.add(V::load(place.residual.add(at)));

@@ -49,11 +49,17 @@ fn activated(x: Tensor<Flex, 4>, by: Activation) -> Tensor<Flex, 4> {
         Activation::Identity => x,
         Activation::Relu => activation::relu(x),
         Activation::Silu => kernels::silu(x),
+        Activation::Mish => kernels::mish(x),
     }
 }
 
 fn any_activation() -> impl Strategy<Value = Activation> {
-    prop_oneof![Just(Activation::Identity), Just(Activation::Relu), Just(Activation::Silu)]
+    prop_oneof![
+        Just(Activation::Identity),
+        Just(Activation::Relu),
+        Just(Activation::Silu),
+        Just(Activation::Mish)
+    ]
 }
 
 proptest! {

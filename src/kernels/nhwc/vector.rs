@@ -277,3 +277,14 @@ pub unsafe fn silu<V: Vector>(x: V) -> V {
     // SAFETY: the caller is compiled for `V`'s processor.
     unsafe { x.div(V::splat(1.0).add(exp(V::splat(0.0).sub(x)))) }
 }
+
+/// `x * tanh(softplus(x))`: as `flex::simd::mish`, but for results below 1e-37.
+#[inline(always)]
+pub unsafe fn mish<V: Vector>(x: V) -> V {
+    // SAFETY: the caller is compiled for `V`'s processor.
+    unsafe {
+        let e = exp(x.min(V::splat(20.0)));
+        let n = e.mul(e.add(V::splat(2.0)));
+        x.mul(n.div(n.add(V::splat(2.0))))
+    }
+}
