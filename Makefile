@@ -139,5 +139,7 @@ gpu-check: build ## On a machine with a GPU: operators and a training step, then
 	  $(GEOSEG) bench $$case --device cuda --repeat 20; done
 	$(MAKE) demo DEVICE=cuda
 
-bench: build ## What this machine does: network, tiles, polygons, a whole scene
+bench: build ## What this machine does: every operator against its peaks, the network layer by layer, every stage
+	$(GEOSEG) bench operators --device $(DEVICE) $(ARGS)
+	$(GEOSEG) bench infer --profile --device cpu $(ARGS)
 	@for case in infer 'infer --encoder efficientnet-b1' train tiles polygonize infer-scene; do $(GEOSEG) bench $$case --device $(DEVICE); done
