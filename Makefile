@@ -146,5 +146,7 @@ gpu-bundle: install-deps ## A folder to carry to a machine with an NVIDIA card a
 gpu-check: gpu-bundle ## On a machine with an NVIDIA card: is everything right there, and how fast? (build with GDAL inside)
 	cd $(or $(OUT),$(GPU_CHECK)) && ./gpu-check.sh
 
-bench: build ## What this machine does: network, tiles, polygons, a whole scene
+bench: build ## What this machine does: every operator against its peaks, the network layer by layer, every stage
+	$(GEOSEG) bench operators --device $(DEVICE) $(ARGS)
+	$(GEOSEG) bench infer --profile --device cpu $(ARGS)
 	@for case in infer 'infer --encoder efficientnet-b1' train tiles polygonize infer-scene; do $(GEOSEG) bench $$case --device $(DEVICE); done

@@ -22,6 +22,7 @@ pub mod picture;
 pub mod polygonize;
 pub mod progress;
 pub mod synth;
+mod table;
 pub mod tiles;
 pub mod train;
 pub mod truth;

@@ -1,6 +1,8 @@
 //! The demo's stages give the numbers that they gave before: tiles, losses of first steps, scores, polygons, metrics. Whoever
 //! changes operators or stages on purpose replaces tests/golden/pipeline.json by hand, with what this test prints.
 
+#![allow(clippy::unwrap_used, reason = "clippy.toml covers tests, not their helpers")]
+
 mod support;
 
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Repeating, timing, peak memory.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -26,8 +26,12 @@ pub struct Figure {
     pub device: String,
 }
 
+/// Calls of an operator go on for as long, or for as many.
+const SHORT: Duration = Duration::from_millis(10);
+const MOST: usize = 100;
+
 /// Forgets the peak so far, where the system can.
-fn reset_peak() {
+pub fn reset_peak() {
     // What is not there (another system) leaves the peak of the whole process.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
@@ -56,15 +60,39 @@ pub fn measure(
         work()?;
         ms.push(started.elapsed().as_secs_f64() * 1e3);
     }
-    ms.sort_by(f64::total_cmp);
-    let median = ms[ms.len() / 2];
-    Ok(Figure {
+    Ok(figure(case, pixels, ms, options))
+}
+
+/// The figures of `pixels` pixels that took `ms`, one or more times.
+pub fn figure(case: String, pixels: usize, ms: Vec<f64>, options: &Options) -> Figure {
+    let ms_min = ms.iter().copied().fold(f64::INFINITY, f64::min);
+    let ms_median = median(ms);
+    Figure {
         case,
-        ms_median: median,
-        ms_min: ms[0],
-        mpx_per_s: pixels as f64 / 1e3 / median,
+        ms_median,
+        ms_min,
+        mpx_per_s: pixels as f64 / 1e3 / ms_median,
         peak_rss_mb: peak_mb(),
         threads: rayon::current_num_threads(),
         device: options.device.to_string(),
-    })
+    }
+}
+
+/// The value in the middle, of one or more.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Median time of `work` in milliseconds, after one call that is not counted: of `repeat` calls, or of more where they are
+/// short.
+pub fn median_ms(repeat: usize, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+    work()?;
+    let (begun, mut ms) = (Instant::now(), Vec::new());
+    while ms.len() < repeat.max(1) || (begun.elapsed() < SHORT && ms.len() < MOST) {
+        let started = Instant::now();
+        work()?;
+        ms.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(median(ms))
 }

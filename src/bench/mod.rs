@@ -1,12 +1,19 @@
 //! How fast the stages run on this machine, on data made up on the spot: what `geoseg bench` prints.
 
+mod forms;
 mod measure;
 mod network;
+mod operators;
+mod peak;
+mod profile;
 mod stages;
 
 use std::path::PathBuf;
 
 pub use measure::Figure;
+pub use operators::{Form, OperatorReport, OperatorRow, operators};
+pub use peak::{Bound, Peaks};
+pub use profile::{LayerRow, Profile, profile};
 
 use crate::config::Precision;
 use crate::device::Device;
@@ -47,6 +54,22 @@ pub struct Options {
     pub precision: Precision,
     /// Where networks run.
     pub device: Device,
+}
+
+impl Options {
+    /// FPN on `encoder` on the CPU, `batch` images of `window_px`.
+    pub fn standard(encoder: &str, window_px: usize, batch: usize, repeat: usize) -> Self {
+        Self {
+            precision: Precision::Auto,
+            spec: ModelSpec { encoder: encoder.to_owned(), ..ModelSpec::default() },
+            model: None,
+            window_px,
+            batch,
+            scene_px: 4096,
+            repeat,
+            device: Device::Cpu,
+        }
+    }
 }
 
 /// Times one case.

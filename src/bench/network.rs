@@ -17,24 +17,42 @@ use crate::train::losses::{Truth, losses};
 use crate::train::optimizer::AdamW;
 
 /// Calls before the clock runs: memory is mapped, kernels are compiled and tuned.
-const WARM: usize = 2;
+pub const WARM: usize = 2;
 
-fn noise(count: usize) -> Vec<f32> {
+/// Values between -1 and 1.
+pub fn noise(count: usize) -> Vec<f32> {
     (0..count).map(|i| (i.wrapping_mul(2_654_435_761) % 10_007) as f32 / 5_003.5 - 1.0).collect()
 }
 
-fn shape(options: &Options) -> [usize; 4] {
+/// Of the images, `[n, bands, h, w]`.
+pub fn shape(options: &Options) -> [usize; 4] {
     [options.batch, options.spec.bands.len(), options.window_px, options.window_px]
 }
 
-fn title(what: &str, options: &Options) -> String {
-    let ModelSpec { arch, encoder, .. } = &options.spec;
+/// Of all images.
+pub fn pixels(options: &Options) -> usize {
+    options.batch * options.window_px * options.window_px
+}
+
+/// What a network is called.
+pub fn name(spec: &ModelSpec) -> String {
+    format!("{} {}", spec.arch, spec.encoder)
+}
+
+/// What is done to how many images.
+pub fn title(what: &str, options: &Options) -> String {
     let Options { batch, window_px, .. } = options;
     let format = match options.precision {
         Precision::Auto => String::new(),
         other => format!(", {}", other.name()),
     };
-    format!("{what} {arch} {encoder}, {batch} x {window_px} px{format}")
+    format!("{what} {}, {batch} x {window_px} px{format}", name(&options.spec))
+}
+
+/// Images of noise, `[n, bands, h, w]`.
+pub fn noise_images<B: Backend>(options: &Options, device: &B::Device) -> Tensor<B, 4> {
+    let shape = shape(options);
+    Tensor::from_data(TensorData::new(noise(shape.iter().product()), shape), device)
 }
 
 /// A network with random weights whose statistics have settled on noise.
@@ -49,7 +67,7 @@ pub fn settled<B: Kernels>(spec: &ModelSpec, device: &B::Device) -> Result<Netwo
 /// Windows from memory, logits back into memory.
 pub fn infer(options: &Options) -> Result<Figure> {
     let (shape, title) = (shape(options), title("infer", options));
-    let pixels = options.batch * options.window_px * options.window_px;
+    let pixels = pixels(options);
     let images = noise(shape.iter().product());
     if options.device == Device::Cpu {
         number_format::<Flex>(options.precision, &FlexDevice)?;
@@ -77,13 +95,11 @@ pub fn train(options: &Options) -> Result<Figure> {
 }
 
 fn steps<B: AutodiffBackend + Kernels>(options: &Options, device: &B::Device) -> Result<Figure> {
-    let shape = shape(options);
-    let [n, _, h, w] = shape;
+    let [n, _, h, w] = shape(options);
     let mut network = Some(Network::<B>::seeded(&options.spec, 1, device)?);
     let mut optimizer = AdamW::new(&OptimizerSection::default());
-    let images = TensorData::new(noise(shape.iter().product()), shape);
     let format = number_format::<B>(options.precision, device)?;
-    let images = in_format(Tensor::<B, 4>::from_data(images, device), format); // [n, bands, h, w]
+    let images = in_format(noise_images::<B>(options, device), format); // [n, bands, h, w]
     let labels: Vec<f32> =
         noise(n * h * w).into_iter().map(|v| f32::from(u8::from(v > 0.2))).collect();
     let labels = Tensor::<B, 4>::from_data(TensorData::new(labels, [n, 1, h, w]), device);
@@ -105,7 +121,7 @@ fn steps<B: AutodiffBackend + Kernels>(options: &Options, device: &B::Device) ->
 }
 
 /// Until the device has done what it was given.
-fn wait<B: Backend>(device: &B::Device) -> Result<()> {
+pub fn wait<B: Backend>(device: &B::Device) -> Result<()> {
     B::sync(device).map_err(|error| Error::Device {
         device: format!("{device:?}"),
         problem: format!("stopped working ({error:?})"),

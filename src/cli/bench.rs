@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use super::args::DeviceArgs;
 use super::stdout;
 use crate::bench::{self, Case, Figure, Options};
@@ -13,12 +15,15 @@ const EXAMPLES: &str = "\
 Examples:
   geoseg bench infer                                    one 512 px window through FPN-b0
   geoseg bench infer --encoder efficientnet-b1 --batch 4 --threads 2 --json
+  geoseg bench infer --profile                          layer by layer
+  geoseg bench operators --threads 2                    every operator against the machine's peaks
   geoseg bench train --window 256 --batch 8 --repeat 5
   geoseg bench polygonize --scene 16384
   geoseg bench infer-scene --model model.safetensors    a scene to polygons, file to file
 
 Data and (without --model) weights are made up; temporary files lie in $TMPDIR. Memory is the peak
-of the timed repetitions.";
+of the timed repetitions. GFLOP/s are counted as for plain convolutions, whatever the algorithm:
+Winograd's 3x3 may exceed the peak, as may what finds its data in a cache.";
 
 /// Time a stage on this machine, on data made up on the spot
 #[derive(Debug, clap::Args)]
@@ -36,10 +41,10 @@ pub struct Args {
     /// A trained model for infer-scene; random weights without
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Side of windows, crops and tiles, px; 512, for train 256
+    /// Side of windows, crops and tiles, px; 512, for train 256 (operators: as infer and train)
     #[arg(long, value_name = "PX")]
     window: Option<usize>,
-    /// Windows or crops at once; 1, for train 8
+    /// Windows or crops at once; 1, for train 8 (operators: as infer and train)
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
     /// Side of the synthetic scene, px
@@ -51,6 +56,9 @@ pub struct Args {
     /// Timed repetitions; 20 of infer, 5 of the others
     #[arg(long, value_name = "N")]
     repeat: Option<usize>,
+    /// Time infer layer by layer (on the CPU)
+    #[arg(long)]
+    profile: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -58,7 +66,7 @@ pub struct Args {
     device: DeviceArgs,
 }
 
-/// [`Case`] as the command line names it.
+/// What can be timed, as the command line names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum CaseName {
     /// The network on windows in memory
@@ -71,46 +79,70 @@ enum CaseName {
     Tiles,
     /// A synthetic scene into scores and polygons
     InferScene,
-}
-
-impl From<CaseName> for Case {
-    fn from(name: CaseName) -> Self {
-        match name {
-            CaseName::Infer => Self::Infer,
-            CaseName::Train => Self::Train,
-            CaseName::Polygonize => Self::Polygonize,
-            CaseName::Tiles => Self::Tiles,
-            CaseName::InferScene => Self::InferScene,
-        }
-    }
+    /// Every operator of the network, in its forms for inference and for training
+    Operators,
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let spec = ModelSpec {
-        arch: args.arch.clone(),
-        encoder: args.encoder.clone(),
-        ..ModelSpec::default()
-    };
-    spec.validate()?;
-    let training = args.case == CaseName::Train;
-    let window_px = args.window.unwrap_or(if training { 256 } else { 512 });
-    for (option, value) in [("--window", window_px), ("--scene", args.scene)] {
-        if !(32..=1 << 20).contains(&value) {
-            return Err(Error::config(option, format!("expected 32 px or more, found {value}")));
-        }
+    if args.profile && args.case != CaseName::Infer {
+        return Err(Error::config("--profile", "only `bench infer` has layers to show"));
     }
-    let options = Options {
-        spec,
-        model: args.model.clone(),
-        window_px,
-        precision: args.precision,
-        batch: args.batch.unwrap_or(if training { 8 } else { 1 }).max(1),
-        scene_px: args.scene,
-        repeat: args.repeat.unwrap_or(if args.case == CaseName::Infer { 20 } else { 5 }),
-        device: args.device.resolve()?,
+    let case = match args.case {
+        CaseName::Infer if args.profile => {
+            let profile = bench::profile(&args.options(CaseName::Infer)?)?;
+            return show(&profile, &profile.table(), args.json);
+        }
+        CaseName::Operators => {
+            let inference = args.options(CaseName::Infer)?;
+            let report = bench::operators(&inference, &args.options(CaseName::Train)?)?;
+            return show(&report, &report.table(), args.json);
+        }
+        CaseName::Infer => Case::Infer,
+        CaseName::Train => Case::Train,
+        CaseName::Polygonize => Case::Polygonize,
+        CaseName::Tiles => Case::Tiles,
+        CaseName::InferScene => Case::InferScene,
     };
-    let figure = bench::run(args.case.into(), &options)?;
-    if args.json { stdout::print_json(&figure) } else { stdout::print(&line(&figure)) }
+    let figure = bench::run(case, &args.options(args.case)?)?;
+    show(&figure, &line(&figure), args.json)
+}
+
+fn show<T: Serialize>(report: &T, text: &str, json: bool) -> Result<()> {
+    if json { stdout::print_json(report) } else { stdout::print(text) }
+}
+
+impl Args {
+    fn repeat(&self, case: CaseName) -> usize {
+        self.repeat.unwrap_or(if case == CaseName::Infer { 20 } else { 5 })
+    }
+
+    /// What was asked for, with the defaults of `case`.
+    fn options(&self, case: CaseName) -> Result<Options> {
+        let spec = ModelSpec {
+            arch: self.arch.clone(),
+            encoder: self.encoder.clone(),
+            ..ModelSpec::default()
+        };
+        spec.validate()?;
+        let training = case == CaseName::Train;
+        let window_px = self.window.unwrap_or(if training { 256 } else { 512 });
+        for (option, value) in [("--window", window_px), ("--scene", self.scene)] {
+            if !(32..=1 << 20).contains(&value) {
+                let problem = format!("expected 32 px or more, found {value}");
+                return Err(Error::config(option, problem));
+            }
+        }
+        Ok(Options {
+            spec,
+            model: self.model.clone(),
+            window_px,
+            precision: self.precision,
+            batch: self.batch.unwrap_or(if training { 8 } else { 1 }).max(1),
+            scene_px: self.scene,
+            repeat: self.repeat(case),
+            device: self.device.resolve()?,
+        })
+    }
 }
 
 pub(super) fn line(figure: &Figure) -> String {

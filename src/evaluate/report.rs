@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, CellAlignment, Table, TableComponent};
 use serde::Serialize;
 
 use super::buildings::{BuildingCounts, BuildingScores};
@@ -12,6 +10,7 @@ use super::scene::SceneCounts;
 use super::{EvalOptions, Source};
 use crate::error::Result;
 use crate::output::write_whole;
+use crate::table::table;
 
 /// All scenes and their total.
 #[derive(Clone, Debug, Serialize)]
@@ -170,32 +169,6 @@ fn scene_report(
 
 fn decimals(metric: f64) -> String {
     format!("{metric:.4}")
-}
-
-/// The first `names` columns are words, the others numbers.
-pub(super) fn table(
-    heads: &[&str],
-    names: usize,
-    rows: impl Iterator<Item = Vec<String>>,
-) -> String {
-    let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(heads.iter().copied());
-    // Lines between rows say nothing.
-    for inner in [
-        TableComponent::HorizontalLines,
-        TableComponent::MiddleIntersections,
-        TableComponent::LeftBorderIntersections,
-        TableComponent::RightBorderIntersections,
-    ] {
-        table.remove_style(inner);
-    }
-    for row in rows {
-        table.add_row(row.into_iter().map(Cell::new));
-    }
-    for column in table.column_iter_mut().skip(names) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    format!("{table}\n")
 }
 
 #[cfg(test)]

@@ -181,22 +181,35 @@ struct SqueezeExcite;
 /// The input, its means, the gate and the weights.
 type ExciteState<B> = (FloatTensor<B>, FloatTensor<B>, plain::Gate<B>, ExciteWeights<B>);
 
+/// Gradients of `y = x * gate(mean(x))` by x, where it is `wanted`, and by the weights. The one by x has a part through the
+/// product and one through the mean, written in one pass over the image.
+pub fn squeeze_excite_grad<B: Kernels>(
+    state: ExciteState<B>,
+    grad: FloatTensor<B>,
+    wanted: bool,
+) -> (Option<FloatTensor<B>>, ExciteWeights<B>) {
+    let (x, mean, state, weights) = state;
+    let [_, _, h, w] = dims(&x);
+    let gate = state.gate.clone();
+    let by_gate = B::plane_dot(grad.clone(), x);
+    let (by_mean, by_weights) = plain::gate_grad::<B>(by_gate, mean, state, weights);
+    let by_x = wanted.then(|| {
+        let shift = B::float_div_scalar(by_mean, ((h * w) as f64).into());
+        B::plane_affine(grad, gate, Some(shift))
+    });
+    (by_x, by_weights)
+}
+
 impl<B: Kernels> Backward<B, 5> for SqueezeExcite {
     type State = ExciteState<B>;
 
-    /// `y = x * gate(mean(x))`: the gradient by x has a part through the product and one through the mean, written in
-    /// one pass over the image.
     fn backward(self, ops: Ops<Self::State, 5>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
-        let (x, mean, state, weights) = ops.state;
-        let [_, _, h, w] = dims(&x);
-        let gate = state.gate.clone();
-        let by_gate = B::plane_dot(grad.clone(), x);
-        let (by_mean, by_weights) = plain::gate_grad::<B>(by_gate, mean, state, weights);
+        let (by_x, by_weights) =
+            squeeze_excite_grad::<B>(ops.state, grad, ops.parents[0].is_some());
         let [x_node, reduce, reduce_bias, expand, expand_bias] = ops.parents;
-        if let Some(node) = x_node {
-            let shift = B::float_div_scalar(by_mean, ((h * w) as f64).into());
-            grads.register::<B>(node.id, B::plane_affine(grad, gate, Some(shift)));
+        if let (Some(node), Some(grad)) = (x_node, by_x) {
+            grads.register::<B>(node.id, grad);
         }
         for (node, grad) in [
             (reduce, by_weights.reduce),

@@ -12,8 +12,12 @@ pub(crate) mod nhwc;
 pub mod plain;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 
 use burn::tensor::{DType, Tensor, TensorPrimitive, backend::Backend, ops::FloatTensor};
+
+pub(crate) use autodiff::squeeze_excite_grad;
+use trace::{Operator, note};
 
 /// Rows and columns of zeros around an image, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -341,6 +345,8 @@ pub fn conv<B: Kernels>(
     bias: Option<Tensor<B, 1>>,
     sliding: Sliding,
 ) -> Tensor<B, 4> {
+    let [outputs, _, kernel, _] = weight.dims();
+    note(Operator::Conv { outputs, kernel, bias: bias.is_some(), sliding }, x.dims());
     tensor(B::conv(primitive(x), primitive(weight), bias.map(primitive), sliding))
 }
 
@@ -350,11 +356,13 @@ pub fn depthwise<B: Kernels>(
     weight: Tensor<B, 4>,
     sliding: Sliding,
 ) -> Tensor<B, 4> {
+    note(Operator::Depthwise { kernel: weight.dims()[2], sliding }, x.dims());
     tensor(B::depthwise(primitive(x), primitive(weight), sliding))
 }
 
 /// `x * sigmoid(x)`.
 pub fn silu<B: Kernels, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    note(Operator::Silu, x.dims());
     tensor(B::silu(primitive(x)))
 }
 
@@ -370,6 +378,7 @@ pub fn normalize<B: Kernels>(
     beta: Tensor<B, 1>,
     norm: Norm,
 ) -> (Tensor<B, 4>, Tensor<B, 1>, Tensor<B, 1>) {
+    note(Operator::Normalize(norm), x.dims());
     let (out, mean, var) = B::normalize(primitive(x), primitive(gamma), primitive(beta), norm);
     (tensor(out), tensor(mean), tensor(var))
 }
@@ -381,16 +390,19 @@ pub fn affine<B: Kernels>(
     shift: Tensor<B, 1>,
     activation: Activation,
 ) -> Tensor<B, 4> {
+    note(Operator::Affine(activation), x.dims());
     tensor(B::affine(primitive(x), primitive(scale), primitive(shift), activation))
 }
 
 /// Bilinear upsampling by a whole factor: `[n, c, h, w]` to `[n, c, factor h, factor w]`.
 pub fn bilinear<B: Kernels>(x: Tensor<B, 4>, factor: usize, align_corners: bool) -> Tensor<B, 4> {
+    note(Operator::Bilinear { factor, align_corners }, x.dims());
     tensor(B::bilinear(primitive(x), factor, align_corners))
 }
 
 /// Nearest upsampling by a whole factor: `[n, c, h, w]` to `[n, c, factor h, factor w]`.
 pub fn nearest<B: Kernels>(x: Tensor<B, 4>, factor: usize) -> Tensor<B, 4> {
+    note(Operator::Nearest { factor }, x.dims());
     tensor(B::nearest(primitive(x), factor))
 }
 
@@ -401,6 +413,7 @@ pub fn in_format<B: Backend, const D: usize>(x: Tensor<B, D>, format: DType) -> 
 
 /// `x` times a factor a plane; `scale` is `[n, c]`.
 pub fn plane_scale<B: Kernels>(x: Tensor<B, 4>, scale: Tensor<B, 2>) -> Tensor<B, 4> {
+    note(Operator::PlaneScale, x.dims());
     tensor(B::plane_affine(primitive(x), primitive(scale), None))
 }
 
@@ -420,6 +433,7 @@ pub fn squeeze_excite<B: Kernels>(
     reduce: (Tensor<B, 2>, Tensor<B, 1>),
     expand: (Tensor<B, 2>, Tensor<B, 1>),
 ) -> Tensor<B, 4> {
+    note(Operator::SqueezeExcite { squeezed: reduce.0.dims()[0] }, x.dims());
     let weights = ExciteWeights {
         reduce: primitive(reduce.0),
         reduce_bias: primitive(reduce.1),

@@ -1,17 +1,21 @@
 //! A trained network as the CPU runs it fastest: batch normalisation folded into weights, every layer one pass, channels
 //! last. The same logits as [`Network::forward`] but for rounding; no gradients.
 
+mod gate;
+
 use burn::backend::{Flex, flex::FlexDevice};
 use burn::module::Param;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
+use gate::Gate;
 
 use super::{
     Architecture, Network,
     conv::Conv,
     efficientnet::EfficientNet,
     fpn::{Fpn, Unit},
-    mbconv::{ConvNorm, MbConv, SqueezeExcite},
+    mbconv::{ConvNorm, MbConv},
 };
+pub use crate::kernels::nhwc::{Layer, Work};
 use crate::kernels::{
     Activation, Kernels,
     flex::bilinear_planes,
@@ -54,54 +58,10 @@ fn pointwise<B: Kernels>(conv: &Conv<B>) -> Pointwise {
     Pointwise::new(&bias, inputs, Activation::Identity, |o, i| weight[o * inputs + i])
 }
 
-/// The two layers of squeeze and excitation, each `[inputs, outputs]`.
-#[derive(Debug)]
-struct Gate {
-    reduce: Vec<f32>,
-    reduce_bias: Vec<f32>,
-    expand: Vec<f32>,
-    expand_bias: Vec<f32>,
-}
-
-/// `bias + x · weights`, weights `[inputs, outputs]`.
-fn layer(x: &[f32], weights: &[f32], bias: &[f32]) -> Vec<f32> {
-    let mut out = bias.to_vec();
-    for (x, row) in x.iter().zip(weights.chunks_exact(bias.len())) {
-        for (out, weight) in out.iter_mut().zip(row) {
-            *out += x * weight;
-        }
-    }
-    out
-}
-
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
-}
-
-impl Gate {
-    fn new<B: Kernels>(excite: &SqueezeExcite<B>) -> Self {
-        let (reduce, reduce_bias) = excite.reduce.as_matrix();
-        let (expand, expand_bias) = excite.expand.as_matrix();
-        Self {
-            reduce: values(reduce.transpose()),
-            reduce_bias: values(reduce_bias),
-            expand: values(expand.transpose()),
-            expand_bias: values(expand_bias),
-        }
-    }
-
-    /// One factor a channel from the channels' means.
-    fn of(&self, mean: &[f32]) -> Vec<f32> {
-        let hidden = layer(mean, &self.reduce, &self.reduce_bias);
-        let hidden: Vec<f32> = hidden.into_iter().map(|x| x * sigmoid(x)).collect();
-        let gate = layer(&hidden, &self.expand, &self.expand_bias);
-        gate.into_iter().map(sigmoid).collect()
-    }
-}
-
 /// [`MbConv`].
 #[derive(Debug)]
 struct Block {
+    name: String,
     expand: Option<Pointwise>,
     depthwise: Depthwise,
     /// Channels between.
@@ -114,12 +74,13 @@ struct Block {
 }
 
 impl Block {
-    fn new<B: Kernels>(block: &MbConv<B>) -> Self {
+    fn new<B: Kernels>(index: usize, block: &MbConv<B>) -> Self {
         let (weight, bias) = folded(&block.depthwise);
         let [_, _, kernel, _] = block.depthwise.conv.weight.dims();
         let [outputs, _, _, _] = block.project.conv.weight.dims();
         let layer = &block.depthwise;
         Self {
+            name: format!("encoder.blocks.{index}"),
             expand: block.expand.as_ref().map(pointwise_norm),
             inner: bias.len(),
             depthwise: Depthwise::new(&weight, &bias, kernel, layer.conv.sliding, layer.activation),
@@ -135,13 +96,22 @@ impl Block {
             Some(expand) => self.depthwise.apply_expanded(x, expand, self.inner, pool),
             None => self.depthwise.apply(x, pool),
         };
+        let expanded = self.expand.is_some();
+        pool.done(|| (self.part("depthwise"), self.depthwise.work(x, &inner, expanded)));
         // The gate goes into the projection's weights instead of over the image.
         let project = self.project.gated(&self.gate.of(&mean), pool.take(0));
+        pool.done(|| (self.part("gate"), self.gate.work(self.inner)));
         let mut out = pool.image(inner.h, inner.w, self.outputs);
         project.apply(&inner, self.residual.then_some(x), &mut out);
+        let added = if self.residual { out.h * out.w * out.c } else { 0 };
+        pool.done(|| (self.part("project"), project.work(&inner, &out, added)));
         pool.give_values(project.into_memory());
         pool.give(inner);
         out
+    }
+
+    fn part(&self, part: &str) -> String {
+        format!("{}.{part}", self.name)
     }
 }
 
@@ -162,7 +132,10 @@ impl Encoder {
         Self {
             stem: Stem::new(&weight, &bias, bands, kernel, sliding, activation),
             stem_outputs: outputs,
-            blocks: encoder.blocks.iter().map(Block::new).collect(),
+            blocks: (0..)
+                .zip(&encoder.blocks)
+                .map(|(index, block)| Block::new(index, block))
+                .collect(),
             taps: encoder.taps,
         }
     }
@@ -170,6 +143,7 @@ impl Encoder {
     /// Planes `[bands, h, w]` to the features of stride 4, 8, 16, 32.
     fn forward(&self, planes: &[f32], h: usize, w: usize, pool: &mut Pool) -> Vec<Image> {
         let mut x = self.stem.apply(planes, h, w, self.stem_outputs, pool);
+        pool.done(|| ("encoder.stem".to_owned(), self.stem.work(h, w, &x)));
         let mut features = Vec::with_capacity(self.taps.len());
         for (index, block) in self.blocks.iter().enumerate() {
             let out = block.forward(&x, pool);
@@ -220,6 +194,7 @@ impl NormedConv {
 /// One level's way to stride 4.
 #[derive(Debug)]
 struct Ladder {
+    name: String,
     units: Vec<NormedConv>,
     /// Whether the last unit doubles, too.
     doubles: bool,
@@ -243,7 +218,8 @@ impl FusedFpn {
         let decoder = &fpn.decoder;
         let skips = [&decoder.p5, &decoder.p4.skip, &decoder.p3.skip, &decoder.p2.skip];
         let [pyramid, _, _, _] = decoder.p5.weight.dims();
-        let ladder = |ladder: &super::fpn::Ladder<B>| Ladder {
+        let ladder = |(index, ladder): (usize, &super::fpn::Ladder<B>)| Ladder {
+            name: format!("decoder.seg_blocks.{index}"),
             units: ladder.units.iter().map(NormedConv::new).collect(),
             doubles: ladder.units.iter().all(|unit| unit.doubles),
         };
@@ -258,7 +234,7 @@ impl FusedFpn {
             encoder: Encoder::new(&fpn.encoder),
             laterals: skips.map(pointwise).into(),
             pyramid,
-            ladders: decoder.seg_blocks.iter().map(ladder).collect(),
+            ladders: (0..).zip(&decoder.seg_blocks).map(ladder).collect(),
             head,
             head_bias: values(head_bias),
         }
@@ -275,6 +251,11 @@ impl FusedFpn {
                 Some(above) => lateral.apply_below(&feature, above, &mut level),
                 None => lateral.apply(&feature, None, &mut level),
             }
+            let added = levels.last().map_or(0, |above| above.h * above.w * above.c);
+            pool.done(|| {
+                let name = format!("decoder.p{}", 5 - levels.len());
+                (name, lateral.work(&feature, &level, added))
+            });
             pool.give(feature);
             levels.push(level);
         }
@@ -288,29 +269,53 @@ impl FusedFpn {
                 *sum += x;
             }
         }
-        bilinear_planes(&sum, h / 4, w / 4, 4, true)
+        let logits = bilinear_planes(&sum, h / 4, w / 4, 4, true);
+        pool.done(|| ("upsample".to_owned(), resampling([h / 4, w / 4, self.head_bias.len()], 4)));
+        logits
     }
 
     /// What a level adds to the logits at stride 4. The head comes before the last doubling: both are linear, and it leaves
     /// one plane a class to double.
     fn climb(&self, ladder: &Ladder, level: Image, pool: &mut Pool) -> Vec<f32> {
         let mut x = level;
-        let mut units = ladder.units.iter().peekable();
-        while let Some(unit) = units.next() {
+        let mut units = ladder.units.iter().enumerate().peekable();
+        while let Some((index, unit)) = units.next() {
+            let part = |what: &str| format!("{}.units.{index}.{what}", ladder.name);
             let (out, scale, shift) = unit.forward(&x, pool);
+            pool.done(|| (part("conv"), unit.conv.work(&x, &out)));
             pool.give(std::mem::replace(&mut x, out));
             if units.peek().is_some() {
                 let doubled = upsample(&x, &scale, &shift, pool);
+                pool.done(|| (part("upsample"), resampling(x.shape(), 2)));
                 pool.give(std::mem::replace(&mut x, doubled));
                 continue;
             }
             let planes = logits(&x, &scale, &shift, &self.head);
-            let (h, w) = (x.h, x.w);
+            let [h, w, c] = x.shape();
+            let classes = self.head_bias.len();
+            let weights = c * classes;
+            pool.done(|| {
+                let out = [h, w, classes];
+                (
+                    part("head"),
+                    Work::new("1x1 to classes", [h, w, c], out, weights * h * w, weights),
+                )
+            });
             pool.give(x);
-            return if ladder.doubles { bilinear_planes(&planes, h, w, 2, true) } else { planes };
+            if !ladder.doubles {
+                return planes;
+            }
+            let planes = bilinear_planes(&planes, h, w, 2, true);
+            pool.done(|| (part("upsample"), resampling([h, w, classes], 2)));
+            return planes;
         }
         Vec::new()
     }
+}
+
+/// The work of a bilinear upsampling.
+fn resampling([h, w, c]: [usize; 3], factor: usize) -> Work {
+    Work::new(format!("bilinear x{factor}"), [h, w, c], [h * factor, w * factor, c], 0, 0)
 }
 
 /// What runs.
@@ -336,6 +341,20 @@ impl FusedNetwork {
             _ => Form::Unfused(network.clone()),
         };
         Self { form, multiple_px: network.arch.multiple_px() }
+    }
+
+    /// [`FusedNetwork::forward`], and what every layer did and took, image by image; no layers of a network without a
+    /// fused form.
+    pub fn record(&mut self, images: &[f32], shape: [usize; 4]) -> (Vec<f32>, Vec<Layer>) {
+        if let Form::Fpn(_, pool) = &mut self.form {
+            pool.record();
+        }
+        let logits = self.forward(images, shape);
+        let layers = match &mut self.form {
+            Form::Fpn(_, pool) => pool.recorded(),
+            Form::Unfused(_) => Vec::new(),
+        };
+        (logits, layers)
     }
 
     /// Logits `[n, classes, h, w]` of normalised images `[n, bands, h, w]`. Sizes are padded and cropped as by

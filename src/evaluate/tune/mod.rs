@@ -15,12 +15,12 @@ use serde::Serialize;
 use super::SceneInputs;
 use super::buildings::{BuildingCounts, BuildingScores};
 use super::pixels::{Confusion, PixelScores};
-use super::report::table;
 use crate::config::polygonize::PolygonizeOptions;
 use crate::error::{Error, Result};
 use crate::output::{check_writable, write_whole};
 use crate::picture::chart::{Panel, Series, curves};
 use crate::progress::Progress;
+use crate::table::table;
 
 /// What the winner is best at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

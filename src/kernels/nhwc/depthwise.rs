@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::image::{Image, Pool};
 use super::pointwise::Pointwise;
+use super::record::Work;
 use super::vector::{LANES, Vector, mish, silu, vectorised};
 use crate::kernels::{Activation, Sliding};
 
@@ -286,6 +287,20 @@ impl Depthwise {
             .collect();
         let mean = mean(&sums, out.h * out.w);
         (out, mean)
+    }
+
+    /// The work of `x` to `out`, with the expansion before it if it was `expanded`.
+    pub fn work(&self, x: &Image, out: &Image, expanded: bool) -> Work {
+        let taps = self.kernel * self.kernel;
+        let expansion = if expanded { x.c * out.c } else { 0 };
+        let operator = format!(
+            "{}depthwise {1}x{1}/{2}",
+            if expanded { "1x1, " } else { "" },
+            self.kernel,
+            self.sliding.stride
+        );
+        let pairs = expansion * x.h * x.w + taps * out.c * out.h * out.w;
+        Work::new(operator, x.shape(), out.shape(), pairs, expansion + taps * out.c)
     }
 
     fn output(&self, h: usize, w: usize, c: usize, pool: &mut Pool) -> Image {

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::record::Record;
 use super::vector::LANES;
 
 /// An image `[h, w, c]`; pixels are `step` values apart, `c` rounded up to whole vectors.
@@ -54,10 +55,12 @@ impl Image {
     }
 }
 
-/// Memory of activations, passed on from layer to layer and from window to window.
+/// Memory of activations, passed on from layer to layer and from window to window, and the record of the layers if one is
+/// kept.
 #[derive(Debug, Default)]
 pub struct Pool {
     free: Vec<Vec<f32>>,
+    pub(super) record: Option<Record>,
 }
 
 impl Pool {

@@ -6,20 +6,24 @@
 
 #![allow(clippy::inline_always, reason = "compiled along with each version of a loop")]
 
+mod chains;
 mod decode;
 mod depthwise;
 mod image;
 mod pointwise;
 mod product;
+mod record;
 mod stem;
 #[cfg(test)]
 mod tests;
 mod vector;
 mod winograd;
 
+pub use chains::multiply_adds;
 pub use decode::{logits, upsample};
 pub use depthwise::Depthwise;
 pub use image::{Image, Pool};
 pub use pointwise::Pointwise;
+pub use record::{Layer, Work};
 pub use stem::Stem;
 pub use winograd::Conv3x3;

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::image::Image;
 use super::product::{Finish, Inputs, Packed, product};
+use super::record::Work;
 use super::vector::LANES;
 use crate::kernels::Activation;
 
@@ -97,6 +98,13 @@ impl Pointwise {
                 }
             }
         });
+    }
+
+    /// The work of `x` to `out`; `added` are the values of a residual or of the level above.
+    pub fn work(&self, x: &Image, out: &Image, added: usize) -> Work {
+        let weights = self.packed.inputs * out.c;
+        let operator = if added > 0 { "1x1, added" } else { "1x1" };
+        Work::new(operator, x.shape(), out.shape(), weights * out.h * out.w, weights + added)
     }
 
     /// `count` pixels, `step` apart.

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::image::{Image, Pool};
 use super::product::{Finish, Inputs, Packed, product};
+use super::record::Work;
 use super::vector::LANES;
 use crate::kernels::{Activation, Sliding};
 
@@ -33,6 +34,13 @@ impl Stem {
         let mut bias = bias.to_vec();
         bias.resize(packed.groups * LANES, 0.0);
         Self { packed, bias, activation, bands, kernel, sliding }
+    }
+
+    /// The work of planes of `h` by `w` to `out`.
+    pub fn work(&self, h: usize, w: usize, out: &Image) -> Work {
+        let weights = self.bands * self.kernel * self.kernel * out.c;
+        let operator = format!("stem {0}x{0}/{1}", self.kernel, self.sliding.stride);
+        Work::new(operator, [h, w, self.bands], out.shape(), weights * out.h * out.w, weights)
     }
 
     /// Planes `[bands, h, w]` to an image.

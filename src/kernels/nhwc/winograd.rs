@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::decode::Moments;
 use super::image::{Image, Pool};
 use super::product::{Inputs, Packed, product};
+use super::record::Work;
 use super::vector::{LANES, Vector, vectorised};
 
 /// Pixels a side of a tile's output, and of its input.
@@ -202,6 +203,12 @@ impl Conv3x3 {
     pub fn apply(&self, x: &Image, pool: &mut Pool) -> (Image, Moments) {
         let (out, of_tasks) = self.each_task(x, pool, Moments::of);
         (out, Moments::joined(&of_tasks))
+    }
+
+    /// The work of `x` to `out` as a convolution has it: 144 products a tile.
+    pub fn work(&self, x: &Image, out: &Image) -> Work {
+        let weights = 9 * self.inputs * self.outputs;
+        Work::new("3x3", x.shape(), out.shape(), weights * out.h * out.w, weights)
     }
 
     /// The convolution of `x`, and what `after` makes of each task's pixels, which lie in the cache.
