@@ -102,3 +102,19 @@ fn threads_do_not_change_a_bit() {
     let (one, three) = (run(1), run(3));
     assert!(one.iter().zip(&three).all(|(a, b)| a.to_bits() == b.to_bits()));
 }
+
+#[test]
+fn a_record_has_every_image_of_a_batch_and_changes_no_bit() {
+    let mut network = FusedNetwork::new(&settled(&ModelSpec::default()));
+    let shape = [2, 3, 64, 40];
+    let images = wave(shape.iter().product());
+    let plain = network.forward(&images, shape);
+    let (logits, layers) = network.record(&images, shape);
+    assert!(plain.iter().zip(&logits).all(|(a, b)| a.to_bits() == b.to_bits()));
+    let (first, second) = layers.split_at(layers.len() / 2);
+    assert!(first.len() > 50 && first.len() == second.len());
+    let alike = first.iter().zip(second).all(|(a, b)| a.name == b.name && a.work == b.work);
+    assert!(alike, "the same layers for both images");
+    // Widths are padded to 64 pixels.
+    assert_eq!(first[0].work.output, [32, 32, 32]);
+}

@@ -12,16 +12,20 @@ use crate::config::train::{LossSection, OptimizerSection};
 use crate::device::{Device, number_format};
 use crate::error::{Error, Result};
 use crate::kernels::{Kernels, in_format};
-use crate::model::{FusedNetwork, Mode, ModelSpec, Network};
+use crate::model::{FusedNetwork, Mode, ModelSpec, Network, noise::splitmix64};
 use crate::train::losses::{Truth, losses};
 use crate::train::optimizer::AdamW;
 
 /// Calls before the clock runs: memory is mapped, kernels are compiled and tuned.
 pub const WARM: usize = 2;
 
-/// Values between -1 and 1.
+/// Side of the noise on which statistics settle: the deepest features have 8 by 8 pixels of it.
+const SETTLING_PX: usize = 256;
+
+/// Values between -1 and 1, each independent of the others.
 pub fn noise(count: usize) -> Vec<f32> {
-    (0..count).map(|i| (i.wrapping_mul(2_654_435_761) % 10_007) as f32 / 5_003.5 - 1.0).collect()
+    let value = |i| (splitmix64(0, i) >> 40) as f32 / (1 << 23) as f32 - 1.0;
+    (0..count as u64).map(value).collect()
 }
 
 /// Of the images, `[n, bands, h, w]`.
@@ -55,10 +59,11 @@ pub fn noise_images<B: Backend>(options: &Options, device: &B::Device) -> Tensor
     Tensor::from_data(TensorData::new(noise(shape.iter().product()), shape), device)
 }
 
-/// A network with random weights whose statistics have settled on noise.
+/// A network with random weights whose statistics have settled on noise. With others, activations grow from layer to layer
+/// until gates vanish, and arithmetic on denormal numbers takes many times as long: no trained network does that.
 pub fn settled<B: Kernels>(spec: &ModelSpec, device: &B::Device) -> Result<Network<B>> {
     let network = Network::<B>::seeded(spec, 1, device)?;
-    let shape = [2, spec.bands.len(), 128, 128];
+    let shape = [2, spec.bands.len(), SETTLING_PX, SETTLING_PX];
     let sample = TensorData::new(noise(shape.iter().product()), shape);
     network.forward_in(Tensor::from_data(sample, device), Mode::Recalibrate { seen: 0 });
     Ok(network)
@@ -126,4 +131,26 @@ pub fn wait<B: Backend>(device: &B::Device) -> Result<()> {
         device: format!("{device:?}"),
         problem: format!("stopped working ({error:?})"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Architecture;
+
+    #[test]
+    fn made_up_networks_stay_in_the_range_of_trained_ones() {
+        let spec = ModelSpec::default();
+        let network = settled::<Flex>(&spec, &FlexDevice).unwrap();
+        #[allow(irrefutable_let_patterns, reason = "there may be other architectures")]
+        let Architecture::Fpn(fpn) = &network.arch else { panic!("the default is an FPN") };
+        for side in [64, 384] {
+            let options = Options::standard(&spec.encoder, side, 1, 1);
+            let images = noise_images::<Flex>(&options, &FlexDevice);
+            let features = fpn.encoder.forward(images, Mode::Eval);
+            let largest = features.map(|x| x.abs().max().into_scalar());
+            let largest = largest.into_iter().fold(0.0, f32::max);
+            assert!(largest < 100.0, "{largest} at {side} px");
+        }
+    }
 }

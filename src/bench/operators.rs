@@ -81,8 +81,14 @@ pub struct OperatorReport {
 }
 
 impl OperatorRow {
+    /// All of its kind in the network, milliseconds.
     fn ms_in_all(&self) -> f64 {
         self.ms_median * self.count as f64
+    }
+
+    /// The same at the machine's bound.
+    fn ms_at_peak(&self) -> f64 {
+        self.ms_in_all() * self.share
     }
 }
 
@@ -188,15 +194,23 @@ impl OperatorReport {
             self.network, self.device, self.threads
         );
         let parts = [("inference", &self.inference), ("training", &self.training)];
-        for (title, rows) in parts.into_iter().filter(|(_, rows)| !rows.is_empty()) {
+        let parts = || parts.into_iter().filter(|(_, rows)| !rows.is_empty());
+        // The sums come last: a terminal shows the end.
+        let sizes = parts().map(|(title, rows)| sizes_table(title, rows));
+        let sums = parts().map(|(title, rows)| sums_table(title, rows));
+        for part in sizes.chain(sums) {
             text.push('\n');
-            text += &rows_table(title, rows);
+            text += &part;
         }
         text
     }
 }
 
-fn rows_table(title: &str, rows: &[OperatorRow]) -> String {
+fn percent(share: f64) -> String {
+    format!("{:.0} %", 100.0 * share)
+}
+
+fn sizes_table(title: &str, rows: &[OperatorRow]) -> String {
     let heads =
         [title, "form", "input", "output", "times", "ms", "ms in all", "rate", "of the peak"];
     let shape = |[n, c, h, w]: [usize; 4]| format!("{n} x {c} x {h} x {w}");
@@ -214,11 +228,31 @@ fn rows_table(title: &str, rows: &[OperatorRow]) -> String {
             format!("{:.3}", row.ms_median),
             format!("{:.2}", row.ms_in_all()),
             rate,
-            format!("{:.0} %", 100.0 * row.share),
+            percent(row.share),
         ]
     });
-    let mut sum = vec![String::new(); heads.len()];
-    "all".clone_into(&mut sum[0]);
-    sum[6] = format!("{:.1}", rows.iter().map(OperatorRow::ms_in_all).sum::<f64>());
-    table(&heads, 4, cells.chain([sum]))
+    table(&heads, 4, cells)
+}
+
+/// Sizes of an operator added up, and all operators.
+fn sums_table(title: &str, rows: &[OperatorRow]) -> String {
+    let mut sums: Vec<(&str, &str, f64, f64)> = Vec::new();
+    for row in rows {
+        let (name, form) = (row.operator.as_str(), row.form.name());
+        match sums.iter_mut().find(|sum| (sum.0, sum.1) == (name, form)) {
+            Some(sum) => (sum.2, sum.3) = (sum.2 + row.ms_in_all(), sum.3 + row.ms_at_peak()),
+            None => sums.push((name, form, row.ms_in_all(), row.ms_at_peak())),
+        }
+    }
+    sums.sort_by(|a, b| b.2.total_cmp(&a.2));
+    let total = |of: fn(&OperatorRow) -> f64| rows.iter().map(of).sum::<f64>();
+    let (all, at_peak) = (total(OperatorRow::ms_in_all), total(OperatorRow::ms_at_peak));
+    sums.push(("all", "", all, at_peak));
+    let heads = [title, "form", "ms in all", "share", "ms at the peak", "of the peak"];
+    let cells = sums.into_iter().map(|(name, form, ms, at_peak)| {
+        let numbers =
+            [format!("{ms:.2}"), percent(ms / all), format!("{at_peak:.2}"), percent(at_peak / ms)];
+        [name.to_owned(), form.to_owned()].into_iter().chain(numbers).collect()
+    });
+    table(&heads, 2, cells)
 }

@@ -80,7 +80,7 @@ pub fn passes(options: &Options) -> Result<Passes> {
 /// Times every layer of the network as `infer` runs it on the CPU.
 ///
 /// # Errors
-/// The device is another: there the network runs as it was trained.
+/// The device is another, or the network has no fused form: it runs as it was trained.
 pub fn profile(options: &Options) -> Result<Profile> {
     if options.device != Device::Cpu {
         let problem =
@@ -94,6 +94,10 @@ pub fn profile(options: &Options) -> Result<Profile> {
         return Err(Error::config("--profile", problem));
     }
     let of_image = recorded[0].len() / options.batch;
+    if of_image == 0 {
+        let problem = format!("{} has no fused form", network::name(&options.spec));
+        return Err(Error::config("--profile", problem));
+    }
     let rows: Vec<(&Layer, f64)> = (0..of_image)
         .map(|index| {
             let of_batch = |pass: &Vec<Layer>| {
@@ -164,8 +168,10 @@ impl Profile {
                 mb(self.bytes),
             ]
         };
-        let sums =
-            [total("all layers", self.layers_ms), total("without clocks", self.whole.ms_median)];
+        let sums = [
+            total("all layers", self.layers_ms),
+            total("the whole, unwatched", self.whole.ms_median),
+        ];
         table(&heads, 3, rows.chain(sums))
     }
 }
