@@ -12,6 +12,8 @@ const SUBCOMMANDS: &[&str] = &[
     "polygonize",
     "eval",
     "tune",
+    "weights",
+    "info",
     "bench",
     "doctor",
     "completions",

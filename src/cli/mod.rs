@@ -10,12 +10,14 @@ mod completions;
 mod doctor;
 mod eval;
 mod infer;
+mod info;
 mod judged;
 mod polygonize;
 mod synth;
 mod tiles;
 mod train;
 mod tune;
+mod weights;
 
 use clap::{Parser, Subcommand};
 
@@ -57,6 +59,8 @@ pub enum Command {
     Polygonize(polygonize::Args),
     Eval(eval::Args),
     Tune(tune::Args),
+    Weights(weights::Args),
+    Info(info::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -98,6 +102,8 @@ pub fn run(cli: Cli, interrupt: Interrupt) -> Result<()> {
         Command::Polygonize(args) => polygonize::run(&args, &context),
         Command::Eval(args) => eval::run(&args, &context),
         Command::Tune(args) => tune::run(&args, &context),
+        Command::Weights(args) => weights::run(&args),
+        Command::Info(args) => info::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args),

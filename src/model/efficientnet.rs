@@ -92,9 +92,14 @@ impl Variant {
         (of_b0 as f64 * self.depth).ceil() as usize
     }
 
+    /// Number of blocks.
+    pub fn blocks(&self) -> usize {
+        STAGES.iter().map(|stage| self.repeats(stage.4)).sum()
+    }
+
     /// The stem and all blocks: its padding, then the blocks' shapes in order.
     fn layout(&self, padding: Padding, drop_connect: f64) -> (Sliding, Vec<BlockShape>) {
-        let count: usize = STAGES.iter().map(|stage| self.repeats(stage.4)).sum();
+        let count = self.blocks();
         let mut nominal_px = self.nominal_px;
         let mut sliding = |kernel: usize, stride: usize| {
             let padding = match stride {
