@@ -248,7 +248,7 @@ impl Scheme {
     }
 
     fn rename(&self, name: &str, flat: &BTreeMap<(usize, usize), usize>) -> Option<String> {
-        // "conv.weight" is "weight" of "conv": the longest known part.
+        // What follows a part's name is a tensor of it.
         let part = |parts: Parts, name: &str| {
             parts.iter().find_map(|(theirs, ours)| {
                 let leaf = name.strip_prefix(theirs)?.strip_prefix('.')?;
@@ -279,6 +279,7 @@ mod tests {
         let names = [
             "blocks.0.0.conv_dw.weight",
             "blocks.0.0.conv_pw.weight",
+            "blocks.0.1.conv_pw.weight",
             "blocks.1.0.conv_pw.weight",
             "blocks.1.1.bn3.running_mean",
             "bn2.bias",
@@ -289,8 +290,9 @@ mod tests {
             [
                 "encoder._blocks.0._depthwise_conv.weight",
                 "encoder._blocks.0._project_conv.weight",
-                "encoder._blocks.1._expand_conv.weight",
-                "encoder._blocks.2._bn2.running_mean",
+                "encoder._blocks.1._project_conv.weight",
+                "encoder._blocks.2._expand_conv.weight",
+                "encoder._blocks.3._bn2.running_mean",
                 "encoder._bn1.bias",
                 "something.else",
             ]

@@ -142,5 +142,12 @@ fn provenance(source: &Path, fitted: &Fitted) -> Provenance {
     ])
 }
 
+/// Whether a model's provenance says that only its encoder was imported.
+pub fn only_encoder(provenance: &Provenance) -> bool {
+    let origin = provenance.get(IMPORTED);
+    let origin = origin.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+    origin.is_some_and(|origin| origin["part"] == "encoder")
+}
+
 /// Metadata key of a model's origin in another program, as JSON.
 pub const IMPORTED: &str = "geoseg.import";

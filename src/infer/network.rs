@@ -8,6 +8,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::strips::Batch;
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::import;
 use crate::model::{self, FusedNetwork, ModelSpec};
 
 /// What scores a batch: probabilities `[n, row, col]` of a building.
@@ -21,6 +22,7 @@ const SCORED_CLASS: &str = "building";
 /// # Errors
 /// The file is no model, or it has several classes and none of them is `building`.
 pub fn load_scorer(file: &Path, device: &Device) -> Result<(ModelSpec, Scorer)> {
+    refuse_untrained(file)?;
     if *device == Device::Cpu {
         let (spec, network) = model::load::<Flex>(file, &FlexDevice)?;
         let (class, classes) = (scored_class(&spec)?, spec.classes.len());
@@ -44,6 +46,20 @@ pub fn load_scorer(file: &Path, device: &Device) -> Result<(ModelSpec, Scorer)> 
         };
         Ok((spec, Box::new(scorer) as Scorer))
     })
+}
+
+/// A model of which only the encoder was imported gives noise.
+fn refuse_untrained(file: &Path) -> Result<()> {
+    let (_, provenance) = model::weights::describe(file)?;
+    if !import::only_encoder(&provenance) {
+        return Ok(());
+    }
+    Err(Error::input(
+        file,
+        "a trained model",
+        "an imported encoder with a random decoder and head",
+        "train it first: geoseg train --init",
+    ))
 }
 
 fn shape(batch: &Batch) -> [usize; 4] {
@@ -85,6 +101,22 @@ fn probabilities(logits: &[f32], batch: &Batch, class: usize, classes: usize) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_encoder_without_a_trained_decoder_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("start.safetensors");
+        let spec =
+            ModelSpec { pyramid_channels: 8, segmentation_channels: 32, ..ModelSpec::default() };
+        let network = model::Network::<Flex>::new(&spec, &FlexDevice).unwrap();
+        for (part, fine) in [("encoder", false), ("all", true)] {
+            let origin = format!("{{\"part\": \"{part}\"}}");
+            let provenance =
+                model::weights::Provenance::from([(import::IMPORTED.to_owned(), origin)]);
+            model::save(&path, &spec, &network, &provenance).unwrap();
+            assert_eq!(load_scorer(&path, &Device::Cpu).is_ok(), fine);
+        }
+    }
 
     #[test]
     fn probabilities_are_a_sigmoid_or_a_softmax() {

@@ -132,6 +132,11 @@ impl Variant {
     }
 }
 
+/// The level of a block, from 1 (the stem has 0): which tap comes next.
+fn level(taps: [usize; 4], block: usize) -> usize {
+    1 + taps.iter().filter(|tap| **tap < block).count().min(3)
+}
+
 /// The encoder: stem and blocks, without the head that classifies.
 #[derive(Module, Debug)]
 pub struct EfficientNet<B: Backend> {
@@ -143,6 +148,9 @@ pub struct EfficientNet<B: Backend> {
     pub(super) taps: [usize; 4],
     #[module(skip)]
     channels: [usize; 5],
+    /// Levels that do not learn.
+    #[module(skip)]
+    frozen: usize,
 }
 
 impl<B: Kernels> EfficientNet<B> {
@@ -172,7 +180,29 @@ impl<B: Kernels> EfficientNet<B> {
             blocks,
             taps: variant.taps,
             channels,
+            frozen: 0,
         }
+    }
+
+    /// Keeps the first `levels` levels as they are, counted by the strides 2, 4, 8, 16, 32 of their features: no gradient
+    /// reaches them, and their batch normalisation runs by its statistics in every mode.
+    #[must_use]
+    pub fn freeze(mut self, levels: usize) -> Self {
+        self.frozen = levels;
+        if levels > 0 {
+            self.stem = self.stem.no_grad();
+        }
+        let blocks = std::mem::take(&mut self.blocks).into_iter().enumerate();
+        let taps = self.taps;
+        self.blocks = blocks
+            .map(|(index, block)| if level(taps, index) < levels { block.no_grad() } else { block })
+            .collect();
+        self
+    }
+
+    /// The mode of a level, from 0.
+    fn mode_of(&self, level: usize, mode: Mode) -> Mode {
+        if level < self.frozen { Mode::Eval } else { mode }
     }
 
     /// Channels of the features of stride 2, 4, 8, 16, 32.
@@ -182,10 +212,10 @@ impl<B: Kernels> EfficientNet<B> {
 
     /// `[n, bands, h, w]` to the features of stride 2, 4, 8, 16, 32; h and w multiples of 32.
     pub fn forward(&self, x: Tensor<B, 4>, mode: Mode) -> [Tensor<B, 4>; 5] {
-        let mut x = self.stem.forward(x, mode); // [n, stem, h / 2, w / 2]
+        let mut x = self.stem.forward(x, self.mode_of(0, mode)); // [n, stem, h / 2, w / 2]
         let mut features = [(); 5].map(|()| x.clone());
         for (index, block) in self.blocks.iter().enumerate() {
-            x = block.forward(x, mode);
+            x = block.forward(x, self.mode_of(level(self.taps, index), mode));
             if let Some(level) = self.taps.iter().position(|tap| *tap == index) {
                 features[level + 1] = x.clone(); // [n, channels, h / 2^(level + 2), w / 2^(level + 2)]
             }
