@@ -12,6 +12,7 @@ pub mod device;
 pub mod error;
 pub mod evaluate;
 pub mod geo;
+pub mod import;
 pub mod infer;
 pub mod interrupt;
 pub mod kernels;

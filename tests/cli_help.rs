@@ -13,6 +13,8 @@ const SUBCOMMANDS: &[&str] = &[
     "eval",
     "tune",
     "models",
+    "weights",
+    "info",
     "bench",
     "doctor",
     "completions",

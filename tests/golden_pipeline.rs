@@ -56,7 +56,7 @@ fn scores(path: &Path) -> Vec<f64> {
 fn found() -> Value {
     let place = Place::new();
     run(&place, "tiles --config ROOT/config/demo/dataset.toml -o tiles");
-    let tiles = TileSet::open(&place.path().join("tiles")).unwrap();
+    let tiles = TileSet::open(place.path().join("tiles")).unwrap();
     let train = "train --config ROOT/config/demo/train.toml --tiles tiles --device cpu --set data.batch=2 \
                  --set data.crop_px=96 --set run.recalibrate_batches=4 --set optimizer.ema_decay=0";
     run(&place, &format!("{train} -o learning --set run.steps=6 --set run.validate_every=6"));
@@ -67,7 +67,7 @@ fn found() -> Value {
         &place,
         "infer ROOT/data-samples/test.tif --model still/model.safetensors -o buildings.geojson --device cpu \
          --set inference.window_px=128 --set inference.overlap_px=32 --scores scores.tif \
-         --set inference.scores=float32 --set polygonize.threshold=0.5",
+         --set inference.scores=float32 --set polygonize.threshold=0.75",
     );
     run(
         &place,

@@ -15,7 +15,9 @@ use geoseg::model::{
     Architecture, EfficientFpn, Mode, ModelSpec, Network, efficientnet::Padding, is_trainable,
     named_ids, named_tensors,
 };
-use support::reference::{floats, gap, json, network_by_rule, reference, stream, values};
+use support::reference::{
+    floats, gap, json, network_by_rule, reference, reference_name, stream, values,
+};
 
 type Device = <Flex as burn::tensor::backend::BackendTypes>::Device;
 type Image = Tensor<Flex, 4>;
@@ -70,7 +72,7 @@ fn final_outputs(fpn: &EfficientFpn<Flex>) -> Vec<(&'static str, Vec<f32>)> {
 
 /// What the layers on the way give, each from the one before.
 fn intermediate_outputs(fpn: &EfficientFpn<Flex>) -> Vec<(&'static str, Vec<f32>)> {
-    let features = fpn.backbone.forward(input(), Mode::Eval);
+    let features = fpn.encoder.forward(input(), Mode::Eval);
     let mut outputs: Vec<_> =
         ["s4", "s8", "s16", "head"].into_iter().zip(features[1..].to_vec()).collect();
     let tops = fpn.pyramid(features);
@@ -135,7 +137,11 @@ fn nominal_padding_is_the_known_mistake() {
 fn every_tensor_of_the_published_lists_is_there_with_its_shape_and_sum() {
     for variant in VARIANTS {
         let Some((entry, network)) = published(variant, &spec(variant)) else { return };
-        let ours: HashMap<_, _> = named_tensors(&network).into_iter().collect();
+        let spec = spec(variant);
+        let ours: HashMap<_, _> = named_tensors(&network)
+            .into_iter()
+            .map(|(name, data)| (reference_name(&spec, &name).to_owned(), data))
+            .collect();
         let list = format!("arch/open_cities_efficient_fpn-{variant}.params.tsv");
         let list = std::fs::read_to_string(reference(&list).unwrap()).unwrap();
         let mut seen = 0;
@@ -192,14 +198,15 @@ fn gradients_of_all_outputs_reach_all_parameters() {
 }
 
 #[test]
-fn files_hold_the_published_names_and_come_back() {
+fn files_hold_the_published_names_behind_the_encoders_prefix_and_come_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let (spec, device) = (ModelSpec { drop_connect: 0.5, ..spec("b2") }, Device::default());
     let network = Network::<Flex>::seeded(&spec, 5, &device).unwrap();
     weights::save(&path, &spec, &network, &Provenance::new()).unwrap();
     let file = weights::read_tensors(&path).unwrap();
-    for name in ["_conv_head.weight", "lateral3.bias", "ctx.channel_add_conv.1.weight", "_fc2.bias"]
+    for name in
+        ["encoder._conv_head.weight", "lateral3.bias", "ctx.channel_add_conv.1.weight", "_fc2.bias"]
     {
         assert!(file.contains_key(name), "{name}");
     }

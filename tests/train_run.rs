@@ -1,14 +1,17 @@
 //! Whole trainings of a small network on made-up tiles.
 #![allow(clippy::unwrap_used, reason = "clippy.toml covers tests, not their helpers")]
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
 use burn::backend::{Autodiff, Flex};
-use geoseg::config::train::TrainConfig;
+use burn::tensor::TensorData;
+use geoseg::config::train::{InitScope, TrainConfig};
 use geoseg::error::Error;
 use geoseg::interrupt::Interrupt;
-use geoseg::model::{named_tensors, weights};
+use geoseg::model::efficientnet::Padding;
+use geoseg::model::{ModelSpec, Network, named_tensors, weights};
 use geoseg::progress::Progress;
 use geoseg::tiles::{Split, TileRecord, TileSet, TileSetInfo};
 use geoseg::train::batches::Batches;
@@ -260,5 +263,115 @@ fn the_same_seed_gives_the_same_batches_whatever_the_number_of_threads() {
     for batch in &one {
         assert_eq!(batch.shape, [2, 3, 32, 32]);
         assert!(batch.image.iter().all(|value| value.is_finite()));
+    }
+}
+
+/// A model to start from: of other statistics and conventions than a training would choose itself.
+fn start_model(path: &Path, classes: &[&str]) -> (ModelSpec, HashMap<String, TensorData>) {
+    let spec = ModelSpec {
+        pyramid_channels: 16,
+        segmentation_channels: 32,
+        encoder_padding: Padding::Symmetric,
+        batch_norm_eps: 1e-5,
+        batch_norm_momentum: 0.1,
+        mean: vec![0.4, 0.5, 0.6],
+        std: vec![0.3, 0.2, 0.1],
+        classes: classes.iter().map(ToString::to_string).collect(),
+        ..ModelSpec::default()
+    };
+    let network = Network::<Flex>::seeded(&spec, 99, &Default::default()).unwrap();
+    weights::save(path, &spec, &network, &weights::Provenance::new()).unwrap();
+    (spec, named_tensors(&network).into_iter().collect())
+}
+
+fn kept_model(report: &Report) -> (ModelSpec, HashMap<String, TensorData>) {
+    let (spec, network) = weights::load::<Flex>(&report.model, &Default::default()).unwrap();
+    (spec, named_tensors(&network).into_iter().collect())
+}
+
+#[test]
+fn a_training_starts_from_a_model_and_takes_over_its_conventions() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = tile_set(&folder.path().join("tiles"), 0);
+    let path = folder.path().join("start.safetensors");
+    let (start_spec, given) = start_model(&path, &["building", "boundary"]);
+    let mut config = config(1);
+    config.model.init = path.to_str().unwrap().into();
+    // A step too small to change anything.
+    config.optimizer.learning_rate = 1e-12;
+    let out = folder.path().join("all");
+    let (spec, tensors) =
+        kept_model(&start(&config, &set, &out, false, &Interrupt::default()).unwrap());
+    let first: HashMap<_, _> = named_tensors(
+        &Network::<Flex>::seeded(&spec, config.run.seed, &Default::default()).unwrap(),
+    )
+    .into_iter()
+    .collect();
+    let same = |a: &TensorData, b: &TensorData| {
+        let (a, b) = (a.to_vec::<f32>().unwrap(), b.to_vec::<f32>().unwrap());
+        a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-8)
+    };
+    for (name, tensor) in tensors.iter().filter(|(name, _)| geoseg::model::is_trainable(name)) {
+        // One class instead of two: the head is new.
+        let source = if name.starts_with("segmentation_head.") { &first } else { &given };
+        assert!(same(tensor, &source[name]), "{name}");
+    }
+    let conventions = |spec: &ModelSpec| {
+        (spec.encoder_padding, spec.batch_norm_eps, spec.mean.clone(), spec.std.clone())
+    };
+    assert_eq!(conventions(&spec), conventions(&start_spec));
+    assert_eq!(spec.classes, ["building"]);
+
+    config.model.init_scope = InitScope::Encoder;
+    let out = folder.path().join("encoder");
+    let (_, tensors) =
+        kept_model(&start(&config, &set, &out, false, &Interrupt::default()).unwrap());
+    let name = "encoder._blocks.5._project_conv.weight";
+    assert!(same(&tensors[name], &given[name]));
+    let name = "decoder.p5.weight";
+    assert!(same(&tensors[name], &first[name]) && !same(&first[name], &given[name]));
+
+    config.model.encoder = "efficientnet-b1".into();
+    let out = folder.path().join("wrong");
+    let error = start(&config, &set, &out, false, &Interrupt::default()).unwrap_err().to_string();
+    assert!(error.contains("start.safetensors") && error.contains("model.encoder"), "{error}");
+    config.model.encoder = "efficientnet-b0".into();
+    config.model.init_scope = InitScope::All;
+    config.model.pyramid_channels = 32;
+    let error = start(&config, &set, &out, false, &Interrupt::default()).unwrap_err().to_string();
+    assert!(error.contains("decoder.p5.weight"), "{error}");
+}
+
+#[test]
+fn frozen_levels_stay_bit_for_bit_as_they_were_also_after_a_resumption() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = tile_set(&folder.path().join("tiles"), 1);
+    let path = folder.path().join("start.safetensors");
+    let (_, given) = start_model(&path, &["building"]);
+    for levels in [2, 5] {
+        let mut config = config(2);
+        config.model.init = path.to_str().unwrap().into();
+        config.model.freeze_encoder_stages = levels;
+        let out = folder.path().join(levels.to_string());
+        start(&config, &set, &out, false, &Interrupt::default()).unwrap();
+        config.run.steps = 4;
+        let report = start(&config, &set, &out, true, &Interrupt::default()).unwrap();
+        assert_eq!(report.steps, 4);
+        let checkpoint = out.join("checkpoints/last/model.safetensors");
+        let (_, last) = weights::load::<Flex>(&checkpoint, &Default::default()).unwrap();
+        let (_, kept) = kept_model(&report);
+        for tensors in [kept, named_tensors(&last).into_iter().collect()] {
+            for (name, tensor) in tensors {
+                let block = name
+                    .strip_prefix("encoder._blocks.")
+                    .map(|rest| rest.split_once('.').unwrap().0.parse::<usize>().unwrap());
+                let frozen = name.starts_with("encoder.")
+                    && (levels == 5 || block.is_none_or(|block| block <= 2));
+                let same = tensor.to_vec::<f32>().unwrap() == given[&name].to_vec::<f32>().unwrap();
+                // Biases that begin at 0 may stay there: one pixel has no variance to normalise.
+                let may_stay = name.rsplit('.').next() == Some("bias") && !frozen;
+                assert!(same == frozen || may_stay, "{levels} levels: {name}");
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ mod completions;
 mod doctor;
 mod eval;
 mod infer;
+mod info;
 mod judged;
 mod models;
 mod polygonize;
@@ -18,6 +19,7 @@ mod synth;
 mod tiles;
 mod train;
 mod tune;
+mod weights;
 
 use clap::{Parser, Subcommand};
 
@@ -60,6 +62,8 @@ pub enum Command {
     Eval(eval::Args),
     Tune(tune::Args),
     Models(models::Args),
+    Weights(weights::Args),
+    Info(info::Args),
     Bench(bench::Args),
     Check(check::Args),
     Doctor(doctor::Args),
@@ -103,6 +107,8 @@ pub fn run(cli: Cli, interrupt: Interrupt) -> Result<()> {
         Command::Eval(args) => eval::run(&args, &context),
         Command::Tune(args) => tune::run(&args, &context),
         Command::Models(args) => models::run(&args),
+        Command::Weights(args) => weights::run(&args),
+        Command::Info(args) => info::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -13,6 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   geoseg train --config train.toml --tiles tiles -o runs/a
   geoseg train --config train.toml --set optimizer.learning_rate=5e-4 --set run.steps=2000 -o runs/b
+  geoseg train --config train.toml --init start.safetensors -o runs/c
   geoseg train --config train.toml -o runs/a --resume
 
 config/train.toml lists every key with its default. Ctrl-C saves a checkpoint and ends; --resume goes
@@ -28,6 +29,9 @@ pub struct Args {
     /// Folder of the tile set; the same as --set data.tiles=FOLDER
     #[arg(long, value_name = "FOLDER")]
     tiles: Option<PathBuf>,
+    /// A model to start from; the same as --set model.init=FILE
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
     /// Seed of weights, batches and augmentation; the same as --set run.seed=N
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -51,8 +55,9 @@ impl Args {
     fn sets(&self) -> Vec<String> {
         let tiles = self.tiles.as_ref().map(|folder| format!("data.tiles={:?}", folder.display()));
         let seed = self.seed.map(|seed| format!("run.seed={seed}"));
+        let init = self.init.as_ref().map(|file| format!("model.init={:?}", file.display()));
         let format = self.precision.map(|format| format!("run.precision={}", format.name()));
-        tiles.into_iter().chain(seed).chain(format).collect()
+        tiles.into_iter().chain(init).chain(seed).chain(format).collect()
     }
 }
 

@@ -43,7 +43,21 @@ impl Layers {
     /// # Errors
     /// As [`super::load`].
     pub fn parse<T: DeserializeOwned + Serialize + Default>(&self) -> Result<T> {
-        let mut merged = Table::new();
+        self.merge_into(Table::new())
+    }
+
+    /// As [`Layers::parse`], with `base` for what is not given.
+    ///
+    /// # Errors
+    /// As [`super::load`].
+    pub fn parse_over<T: DeserializeOwned + Serialize + Default>(&self, base: &T) -> Result<T> {
+        let base = Table::try_from(base)
+            .map_err(|problem| Error::config("", format!("cannot be changed: {problem}")))?;
+        self.merge_into(base)
+    }
+
+    fn merge_into<T: DeserializeOwned + Serialize + Default>(&self, base: Table) -> Result<T> {
+        let mut merged = base;
         for (_, table) in &self.files {
             merge(&mut merged, table);
         }

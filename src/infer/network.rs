@@ -9,6 +9,7 @@ use super::strips::Batch;
 use crate::config::Precision;
 use crate::device::{Device, number_format};
 use crate::error::{Error, Result};
+use crate::import;
 use crate::kernels::in_format;
 use crate::model::{self, FusedNetwork, ModelSpec};
 
@@ -27,6 +28,7 @@ pub fn load_scorer(
     device: &Device,
     precision: Precision,
 ) -> Result<(ModelSpec, Scorer)> {
+    refuse_untrained(file)?;
     if *device == Device::Cpu {
         number_format::<Flex>(precision, &FlexDevice)?;
         let (spec, network) = model::load::<Flex>(file, &FlexDevice)?;
@@ -53,6 +55,20 @@ pub fn load_scorer(
         };
         Ok((spec, Box::new(scorer) as Scorer))
     })
+}
+
+/// A model of which only the encoder was imported gives noise.
+fn refuse_untrained(file: &Path) -> Result<()> {
+    let (_, provenance) = model::weights::describe(file)?;
+    if !import::only_encoder(&provenance) {
+        return Ok(());
+    }
+    Err(Error::input(
+        file,
+        "a trained model",
+        "an imported encoder with a random decoder and head",
+        "train it first: geoseg train --init",
+    ))
 }
 
 fn shape(batch: &Batch) -> [usize; 4] {
@@ -94,6 +110,22 @@ fn probabilities(logits: &[f32], batch: &Batch, class: usize, classes: usize) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_encoder_without_a_trained_decoder_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("start.safetensors");
+        let spec =
+            ModelSpec { pyramid_channels: 8, segmentation_channels: 32, ..ModelSpec::default() };
+        let network = model::Network::<Flex>::new(&spec, &FlexDevice).unwrap();
+        for (part, fine) in [("encoder", false), ("all", true)] {
+            let origin = format!("{{\"part\": \"{part}\"}}");
+            let provenance =
+                model::weights::Provenance::from([(import::IMPORTED.to_owned(), origin)]);
+            model::save(&path, &spec, &network, &provenance).unwrap();
+            assert_eq!(load_scorer(&path, &Device::Cpu, Precision::Auto).is_ok(), fine);
+        }
+    }
 
     #[test]
     fn probabilities_are_a_sigmoid_or_a_softmax() {

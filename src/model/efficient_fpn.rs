@@ -50,7 +50,7 @@ pub struct Outputs<B: Backend> {
 #[derive(Module, Debug)]
 pub struct EfficientFpn<B: Backend> {
     /// Features at five strides, the last behind the head. Stem and head are activated by Mish.
-    pub backbone: EfficientNet<B>,
+    pub encoder: EfficientNet<B>,
     /// 1x1 with bias on the features of stride 32, 16, 8, 4.
     pub laterals: [Conv<B>; 4],
     /// From stride 16 to 4.
@@ -85,15 +85,15 @@ impl<B: Kernels> EfficientFpn<B> {
     /// # Errors
     /// [`crate::Error::Config`] if the encoder is not known.
     pub fn new(spec: &ModelSpec, device: &B::Device) -> Result<Self> {
-        let backbone = backbone(spec, device)?;
-        let [_, c2, c3, c4, head] = backbone.channels();
+        let encoder = encoder(spec, device)?;
+        let [_, c2, c3, c4, head] = encoder.channels();
         let lateral = |channels| Conv::pointwise(channels, LEVEL, true, device);
         let ladder = |doublings| Ladder::new((LEVEL, LEVEL), doublings, false, device);
         let around = Sliding::new(1, Padding::uniform(1));
         let activation = if spec.use_mish { Activation::Mish } else { Activation::Relu };
         let top4 = Conv::dense(JOINED, LEVEL, 3, around, false, device);
         Ok(Self {
-            backbone,
+            encoder,
             laterals: [head, c4, c3, c2].map(lateral),
             top1: ladder(2),
             top2: ladder(1),
@@ -124,7 +124,7 @@ impl<B: Kernels> EfficientFpn<B> {
 
     /// `[n, bands, h, w]` to all outputs; h and w multiples of 32.
     pub fn forward_all(&self, x: Tensor<B, 4>, mode: Mode) -> Outputs<B> {
-        let features = self.backbone.forward(x, mode);
+        let features = self.encoder.forward(x, mode);
         let whole = kernels::plane_mean(features[4].clone()); // [n, head]
         let x = Tensor::cat(self.pyramid(features).into(), 1); // [n, 192, h / 4, w / 4]
         let x = noise::drop_channels(x, "pyramid.dropout", self.dropout, mode);
@@ -163,7 +163,7 @@ impl<B: Kernels> EfficientFpn<B> {
 
     /// Of the logits: the Dice head and those of the whole image, which [`Self::forward`] drops, are left out.
     pub(super) fn survey(&self, x: &Row, survey: &mut Survey) -> Row {
-        let [_, c2, c3, c4, head] = self.backbone.survey(x, survey);
+        let [_, c2, c3, c4, head] = self.encoder.survey(x, survey);
         let [l5, l4, l3, l2] = &self.laterals;
         let p5 = survey.conv(l5, &head);
         let p4 = survey.conv(l4, &c4).joined(&p5.nearest(2));
@@ -186,17 +186,17 @@ impl<B: Kernels> EfficientFpn<B> {
 }
 
 /// The encoder with its head and the activations and rates of this network.
-fn backbone<B: Kernels>(spec: &ModelSpec, device: &B::Device) -> Result<EfficientNet<B>> {
-    let mut backbone = EfficientNet::with_head(spec, device)?;
-    backbone.stem.activation = Activation::Mish;
-    if let Some(head) = &mut backbone.head {
+fn encoder<B: Kernels>(spec: &ModelSpec, device: &B::Device) -> Result<EfficientNet<B>> {
+    let mut encoder = EfficientNet::with_head(spec, device)?;
+    encoder.stem.activation = Activation::Mish;
+    if let Some(head) = &mut encoder.head {
         head.activation = Activation::Mish;
     }
-    let count = backbone.blocks.len() as f64;
-    for (index, block) in backbone.blocks.iter_mut().take(EARLY_BLOCKS).enumerate() {
+    let count = encoder.blocks.len() as f64;
+    for (index, block) in encoder.blocks.iter_mut().take(EARLY_BLOCKS).enumerate() {
         block.drop = block.drop.min(EARLY_DROP_CONNECT * index as f64 / count);
     }
-    Ok(backbone)
+    Ok(encoder)
 }
 
 #[cfg(test)]
@@ -215,7 +215,7 @@ mod tests {
     fn early_blocks_keep_the_usual_drop_rate() {
         let drops = |drop_connect| {
             let spec = ModelSpec { drop_connect, ..ModelSpec::default() };
-            built(&spec).backbone.blocks.iter().map(|block| block.drop * 16.0).collect::<Vec<_>>()
+            built(&spec).encoder.blocks.iter().map(|block| block.drop * 16.0).collect::<Vec<_>>()
         };
         let close = |found: &[f64], expected: &[f64]| {
             found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12)

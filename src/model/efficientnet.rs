@@ -100,9 +100,14 @@ impl Variant {
         (of_b0 as f64 * self.depth).ceil() as usize
     }
 
+    /// Number of blocks.
+    pub fn blocks(&self) -> usize {
+        STAGES.iter().map(|stage| self.repeats(stage.4)).sum()
+    }
+
     /// The stem and all blocks: its padding, then the blocks' shapes in order.
     fn layout(&self, padding: Padding, drop_connect: f64) -> (Sliding, Vec<BlockShape>) {
-        let count: usize = STAGES.iter().map(|stage| self.repeats(stage.4)).sum();
+        let count = self.blocks();
         let mut nominal_px = self.nominal_px;
         let mut sliding = |kernel: usize, stride: usize| {
             let padding = match stride {
@@ -135,6 +140,11 @@ impl Variant {
     }
 }
 
+/// The level of a block, from 1 (the stem has 0): which tap comes next.
+fn level(taps: [usize; 4], block: usize) -> usize {
+    1 + taps.iter().filter(|tap| **tap < block).count().min(3)
+}
+
 /// The encoder: stem and blocks, with the last convolution where a network asks for it, without the classifier.
 #[derive(Module, Debug)]
 pub struct EfficientNet<B: Backend> {
@@ -148,6 +158,9 @@ pub struct EfficientNet<B: Backend> {
     pub(super) taps: [usize; 4],
     #[module(skip)]
     channels: [usize; 5],
+    /// Levels that do not learn.
+    #[module(skip)]
+    frozen: usize,
 }
 
 impl<B: Kernels> EfficientNet<B> {
@@ -178,6 +191,7 @@ impl<B: Kernels> EfficientNet<B> {
             head: None,
             taps: variant.taps,
             channels,
+            frozen: 0,
         }
     }
 
@@ -213,6 +227,25 @@ impl<B: Kernels> EfficientNet<B> {
         })
     }
 
+    /// Keeps the first `levels` levels as they are, counted by the strides 2, 4, 8, 16, 32 of their features: no gradient
+    /// reaches them, and their batch normalisation runs by its statistics in every mode.
+    pub fn freeze(&mut self, levels: usize) {
+        self.frozen = levels;
+        if levels > 0 {
+            self.stem = self.stem.clone().no_grad();
+        }
+        for (index, block) in self.blocks.iter_mut().enumerate() {
+            if level(self.taps, index) < levels {
+                *block = block.clone().no_grad();
+            }
+        }
+    }
+
+    /// The mode of a level, from 0.
+    fn mode_of(&self, level: usize, mode: Mode) -> Mode {
+        if level < self.frozen { Mode::Eval } else { mode }
+    }
+
     /// Channels of the features of stride 2, 4, 8, 16, 32.
     pub fn channels(&self) -> [usize; 5] {
         self.channels
@@ -220,10 +253,10 @@ impl<B: Kernels> EfficientNet<B> {
 
     /// `[n, bands, h, w]` to the features of stride 2, 4, 8, 16, 32; h and w multiples of 32.
     pub fn forward(&self, x: Tensor<B, 4>, mode: Mode) -> [Tensor<B, 4>; 5] {
-        let mut x = self.stem.forward(x, mode); // [n, stem, h / 2, w / 2]
+        let mut x = self.stem.forward(x, self.mode_of(0, mode)); // [n, stem, h / 2, w / 2]
         let mut features = [(); 5].map(|()| x.clone());
         for (index, block) in self.blocks.iter().enumerate() {
-            x = block.forward(x, mode);
+            x = block.forward(x, self.mode_of(level(self.taps, index), mode));
             if let Some(level) = self.taps.iter().position(|tap| *tap == index) {
                 features[level + 1] = x.clone(); // [n, channels, h / 2^(level + 2), w / 2^(level + 2)]
             }
@@ -241,9 +274,10 @@ impl<B: Kernels> EfficientNet<B> {
         x: Tensor<B, 4>,
         mode: Mode,
     ) -> (Vec<Tensor<B, 4>>, Tensor<B, 4>) {
-        let mut x = self.stem.forward(x, mode); // [n, stem, h / 2, w / 2]
+        let mut x = self.stem.forward(x, self.mode_of(0, mode)); // [n, stem, h / 2, w / 2]
         let mut skips = Vec::with_capacity(4);
-        for block in &self.blocks {
+        for (index, block) in self.blocks.iter().enumerate() {
+            let mode = self.mode_of(level(self.taps, index), mode);
             let expanded = block.expanded(x.clone(), mode);
             if block.halves() {
                 skips.push(expanded.clone());

@@ -81,6 +81,15 @@ impl<B: Kernels> Network<B> {
         Ok(init::initialise(Self { arch }, seed))
     }
 
+    /// Keeps the first `levels` levels of the encoder as they are (see [`efficientnet::EfficientNet::freeze`]).
+    #[must_use]
+    pub fn freeze_encoder(mut self, levels: usize) -> Self {
+        if let Some(encoder) = self.arch.encoder_mut() {
+            encoder.freeze(levels);
+        }
+        self
+    }
+
     /// Logits `[n, classes, h, w]` of normalised images `[n, bands, h, w]`, evaluated.
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         self.forward_in(x, Mode::Eval)

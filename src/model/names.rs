@@ -13,7 +13,6 @@ pub fn smp_name(path: &[String]) -> String {
     let fields: Vec<&str> = path.iter().map(String::as_str).collect();
     match fields.as_slice() {
         ["encoder", rest @ ..] => format!("encoder.{}", encoder_name(rest)),
-        ["backbone", rest @ ..] => encoder_name(rest),
         ["decoder", level, "skip", rest] => format!("decoder.{level}.skip_conv.{rest}"),
         ["decoder", "seg_blocks", ladder, "units", unit, layer, rest] => {
             let place = usize::from(*layer != "conv");
@@ -116,8 +115,6 @@ mod tests {
             ("encoder.head.norm.bias", "encoder._bn1.bias"),
             ("decoder.blocks.0.conv1.conv.weight", "decoder.blocks.0.conv1.0.weight"),
             ("decoder.blocks.4.conv2.norm.bias", "decoder.blocks.4.conv2.1.bias"),
-            ("backbone.head.conv.weight", "_conv_head.weight"),
-            ("backbone.blocks.3.excite.expand.bias", "_blocks.3._se_expand.bias"),
             ("top1.units.1.norm.weight", "top1.1.gn.weight"),
             ("aspp.dilated.2.norm.running_var", "aspp.atrous3.module.1.running_var"),
             ("aspp.pooled.conv.weight", "aspp.atrous4.module.1.weight"),

@@ -22,10 +22,15 @@ pub struct Listed {
 /// ```
 ///
 /// A type has `new(&ModelSpec, &Device) -> Result<Self>` with zero weights, `forward(images, Mode) -> logits` for sizes that are
-/// multiples, and `survey(&Row, &mut Survey) -> Row`, which says what `forward` computes.
+/// multiples, and `survey(&Row, &mut Survey) -> Row`, which says what `forward` computes; an encoder is its field `encoder`.
 macro_rules! architectures {
     (@has encoder) => { true };
     (@has no_encoder) => { false };
+    (@of encoder $network:ident) => { Some(&mut $network.encoder) };
+    (@of no_encoder $network:ident) => {{
+        let _ = $network;
+        None
+    }};
     ($($network:ident = $name:literal, $multiple_px:literal, $encoder:ident, $about:literal;)+) => {
         /// The networks that a [`ModelSpec`] can name.
         #[derive(Module, Debug)]
@@ -53,6 +58,12 @@ macro_rules! architectures {
             fn name(&self) -> &'static str {
                 match self {
                     $(Self::$network(_) => $name,)+
+                }
+            }
+
+            fn encoder_mut(&mut self) -> Option<&mut efficientnet::EfficientNet<B>> {
+                match self {
+                    $(Self::$network(network) => architectures!(@of $encoder network),)+
                 }
             }
 

@@ -7,6 +7,7 @@ use std::{
 
 use burn::tensor::{DType, TensorData};
 use safetensors::{Dtype, SafeTensors};
+use serde::Serialize;
 
 use super::{
     Network, names,
@@ -16,7 +17,7 @@ use super::{
 use crate::{Error, Result, kernels::Kernels, output};
 
 /// Metadata key of the spec, as JSON.
-const SPEC: &str = "geoseg.spec";
+pub const SPEC: &str = "geoseg.spec";
 
 /// Free text about a model (how it was trained, from what): metadata of the file beside the spec.
 pub type Provenance = BTreeMap<String, String>;
@@ -45,7 +46,7 @@ pub fn encode(metadata: &Provenance, tensors: &[(String, TensorData)]) -> Vec<u8
     let sorted: BTreeMap<&str, TensorData> =
         tensors.iter().map(|(name, data)| (name.as_str(), data.clone().convert::<f32>())).collect();
     let mut header = serde_json::Map::new();
-    header.insert("__metadata__".into(), serde_json::json!(metadata));
+    header.insert(METADATA.into(), serde_json::json!(metadata));
     let mut offset = 0;
     for (name, data) in &sorted {
         let end = offset + data.as_bytes().len();
@@ -66,11 +67,59 @@ pub fn encode(metadata: &Provenance, tensors: &[(String, TensorData)]) -> Vec<u8
     bytes
 }
 
+/// What a model's file says about itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// All that inference must know.
+    pub spec: ModelSpec,
+    /// How it came about.
+    pub provenance: Provenance,
+    /// Number of tensors.
+    pub tensors: usize,
+    /// Trainable values.
+    pub parameters: u64,
+    /// Size of the file.
+    pub bytes: u64,
+}
+
+/// Spec, provenance and size of a model, without reading its weights.
+///
+/// # Errors
+/// [`Error::Input`] if the file is not a model of this program.
+pub fn summary(path: &Path) -> Result<Summary> {
+    let header = read_header(path)?;
+    let tensors = header.iter().filter(|(name, _)| *name != METADATA);
+    let (mut count, mut parameters) = (0, 0u64);
+    for (name, entry) in tensors {
+        count += 1;
+        if super::is_trainable(name) {
+            let sizes = entry["shape"].as_array().into_iter().flatten();
+            let sizes = sizes.map(|size| size.as_u64().unwrap_or_default());
+            parameters = parameters.saturating_add(sizes.fold(1, u64::saturating_mul));
+        }
+    }
+    let (spec, provenance) = spec_of(path, metadata(&header))?;
+    let bytes = std::fs::metadata(path).map_err(Error::io(path))?.len();
+    Ok(Summary { spec, provenance, tensors: count, parameters, bytes })
+}
+
 /// Spec and provenance of a model, without its weights.
 ///
 /// # Errors
 /// [`Error::Input`] if the file is not a model of this program.
 pub fn describe(path: &Path) -> Result<(ModelSpec, Provenance)> {
+    spec_of(path, metadata(&read_header(path)?))
+}
+
+/// Name of the metadata among the tensors of a header.
+const METADATA: &str = "__metadata__";
+
+fn metadata(header: &serde_json::Map<String, serde_json::Value>) -> Provenance {
+    let metadata = header.get(METADATA).cloned();
+    metadata.and_then(|metadata| serde_json::from_value(metadata).ok()).unwrap_or_default()
+}
+
+fn read_header(path: &Path) -> Result<serde_json::Map<String, serde_json::Value>> {
     let mut file = std::fs::File::open(path).map_err(Error::io(path))?;
     let mut length = [0; 8];
     std::io::Read::read_exact(&mut file, &mut length)
@@ -83,19 +132,13 @@ pub fn describe(path: &Path) -> Result<(ModelSpec, Provenance)> {
     let mut header = vec![0; length as usize];
     std::io::Read::read_exact(&mut file, &mut header)
         .map_err(|_| not_safetensors(path, "a truncated file"))?;
-    let header: serde_json::Value =
-        serde_json::from_slice(&header).map_err(|_| not_safetensors(path, "something else"))?;
-    let metadata: Provenance = header
-        .get("__metadata__")
-        .and_then(|m| serde_json::from_value(m.clone()).ok())
-        .unwrap_or_default();
-    spec_of(path, metadata)
+    serde_json::from_slice(&header).map_err(|_| not_safetensors(path, "something else"))
 }
 
 fn spec_of(path: &Path, mut metadata: Provenance) -> Result<(ModelSpec, Provenance)> {
     let expected = "a model written by geoseg";
     let Some(json) = metadata.remove(SPEC) else {
-        let hint = "weights of other programs must be imported with their specification";
+        let hint = "import weights of other programs with `geoseg weights import`";
         return Err(Error::input(path, expected, format!("no `{SPEC}` in its metadata"), hint));
     };
     let spec: ModelSpec = serde_json::from_str(&json).map_err(|error| {

@@ -12,11 +12,13 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::module::{AutodiffModule, ParamId};
 use burn::tensor::backend::AutodiffBackend;
 use serde::{Deserialize, Serialize};
 
 use super::loss_scale::LossScale;
 use super::optimizer::AdamW;
+use super::start::Start;
 use crate::config::train::TrainConfig;
 use crate::error::{Error, Result};
 use crate::kernels::Kernels;
@@ -72,18 +74,23 @@ impl<B: AutodiffBackend + Kernels> Learner<B>
 where
     B::InnerBackend: Kernels,
 {
-    /// A training at its beginning.
+    /// A training at its beginning, from random weights or those of `start`.
     ///
     /// # Errors
-    /// The spec is not valid.
-    pub fn new(config: &TrainConfig, spec: &ModelSpec, device: &B::Device) -> Result<Self> {
-        let network = Network::seeded(spec, config.run.seed, device)?;
-        let average = if config.optimizer.ema_decay > 0.0 {
-            Some(Network::seeded(spec, config.run.seed, device)?)
-        } else {
-            None
-        };
-        let optimizer = AdamW::new(&config.optimizer);
+    /// The spec is not valid, or the weights do not fit it.
+    pub fn new(
+        config: &TrainConfig,
+        spec: &ModelSpec,
+        start: Option<&Start>,
+        device: &B::Device,
+    ) -> Result<Self> {
+        let mut network = Network::<B>::seeded(spec, config.run.seed, device)?;
+        if let Some(start) = start {
+            network = start.apply(network, spec)?;
+        }
+        let network = network.freeze_encoder(config.model.freeze_encoder_stages);
+        let average = (config.optimizer.ema_decay > 0.0).then(|| network.valid());
+        let optimizer = AdamW::new(&config.optimizer).with_encoder(encoder_of(&network));
         let state = State { config: config.clone(), ..State::default() };
         Ok(Self { network, optimizer, average, state })
     }
@@ -147,18 +154,28 @@ where
                 from.display()
             );
         }
+        let frozen = config.model.freeze_encoder_stages;
+        let network = network.freeze_encoder(frozen);
         let names = named_ids(&network);
         let moments = read_tensors(&from.join(OPTIMIZER))?;
-        let optimizer = AdamW::load(&config.optimizer, state.step, &names, &moments, device);
+        let optimizer = AdamW::load(&config.optimizer, state.step, &names, &moments, device)
+            .with_encoder(encoder_of(&network));
         let average_path = from.join(AVERAGE);
         let average = match (config.optimizer.ema_decay > 0.0, average_path.exists()) {
             (false, _) => None,
             (true, true) => Some(weights::load(&average_path, device)?.1),
             (true, false) => Some(weights::load(&from.join(MODEL), device)?.1),
         };
+        let average = average.map(|average: Network<_>| average.freeze_encoder(frozen));
         state.config = config.clone();
         Ok(Self { network, optimizer, average, state })
     }
+}
+
+/// The parameters of the encoder.
+fn encoder_of<B: Kernels>(network: &Network<B>) -> impl Iterator<Item = ParamId> {
+    let encoder = |(name, id): (String, ParamId)| name.starts_with("encoder.").then_some(id);
+    named_ids(network).into_iter().filter_map(encoder)
 }
 
 const MODEL: &str = "model.safetensors";

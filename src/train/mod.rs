@@ -26,6 +26,7 @@ pub mod prefetch;
 pub mod recalibrate;
 pub mod sampler;
 pub mod schedule;
+pub mod start;
 pub mod tensorboard;
 pub mod validate;
 pub mod warp;
@@ -49,6 +50,7 @@ use self::plan::Plan;
 use self::prefetch::Prefetch;
 use self::schedule::Schedule;
 use self::shown::Shown;
+use self::start::Start;
 use crate::config::train::TrainConfig;
 use crate::device::number_format;
 use crate::error::{Error, Result};
@@ -101,8 +103,16 @@ where
     B::InnerBackend: Kernels,
 {
     config.validate()?;
-    let batches = Batches::new(set, config, plan::normalisation(&set.info))?;
-    let spec = plan::model_spec(config, &set.info, &batches)?;
+    let start = Start::open(&config.model)?;
+    let normalisation = match &start {
+        Some(start) => start.normalisation(),
+        None => plan::normalisation(&set.info),
+    };
+    let batches = Batches::new(set, config, normalisation)?;
+    let mut spec = plan::model_spec(config, &set.info, &batches)?;
+    if let Some(start) = &start {
+        spec = start.adopted_by(spec)?;
+    }
     if batches.val_tiles().is_empty() {
         tracing::warn!("the tile set has no validation tiles: the last model is kept, unmeasured");
     }
@@ -110,7 +120,7 @@ where
     let learner = if resume {
         Learner::<B>::load(&folder.last(), config, &spec, device)?
     } else {
-        Learner::new(config, &spec, device)?
+        Learner::new(config, &spec, start.as_ref(), device)?
     };
     crate::config::write_effective(config, &folder.config())?;
     let log = Log::open(out, learner.state.step)?;

@@ -1,6 +1,6 @@
 //! AdamW, gradient norms and the moving average of weights.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use burn::module::{AutodiffModule, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
@@ -14,6 +14,8 @@ use crate::config::train::OptimizerSection;
 #[derive(Debug)]
 pub struct AdamW<B: Backend> {
     section: OptimizerSection,
+    /// Parameters that follow `encoder_lr_factor`.
+    encoder: HashSet<ParamId>,
     /// Steps done.
     steps: usize,
     moments: HashMap<ParamId, Moments<B>>,
@@ -33,7 +35,19 @@ const SECOND: &str = ".exp_avg_sq";
 impl<B: Backend> AdamW<B> {
     /// Before the first step.
     pub fn new(section: &OptimizerSection) -> Self {
-        Self { section: section.clone(), steps: 0, moments: HashMap::new() }
+        Self {
+            section: section.clone(),
+            encoder: HashSet::new(),
+            steps: 0,
+            moments: HashMap::new(),
+        }
+    }
+
+    /// The parameters of the encoder, which has a learning rate of its own.
+    #[must_use]
+    pub fn with_encoder(mut self, parameters: impl IntoIterator<Item = ParamId>) -> Self {
+        self.encoder = parameters.into_iter().collect();
+        self
     }
 
     /// One step at learning rate `rate`, with all gradients multiplied by `gradient_scale`.
@@ -61,6 +75,8 @@ impl<B: Backend> AdamW<B> {
         gradient: Tensor<B, 1>,
         rate: f64,
     ) -> Tensor<B, 1> {
+        let factor = if self.encoder.contains(&id) { self.section.encoder_lr_factor } else { 1.0 };
+        let rate = rate * factor;
         let [beta1, beta2] = self.section.betas;
         let first_step = gradient.clone() * (1.0 - beta1);
         let second_step = gradient.square() * (1.0 - beta2);
@@ -108,7 +124,7 @@ impl<B: Backend> AdamW<B> {
                 moments.insert(*id, Moments { first: tensor(first), second: tensor(second) });
             }
         }
-        Self { section: section.clone(), steps, moments }
+        Self { section: section.clone(), encoder: HashSet::new(), steps, moments }
     }
 }
 
@@ -278,6 +294,18 @@ mod tests {
         let unbroken = optimizer.step(module.clone(), gradients(&module, 2.0), 0.01, 1.0);
         let resumed = reloaded.step(module.clone(), gradients(&module, 2.0), 0.01, 1.0);
         assert_eq!(values(&unbroken), values(&resumed));
+    }
+
+    #[test]
+    fn the_encoder_learns_at_its_own_rate() {
+        let section = OptimizerSection { encoder_lr_factor: 0.1, ..OptimizerSection::default() };
+        let module = two();
+        let step = |rate, encoder: Option<ParamId>| {
+            let mut optimizer = AdamW::<Flex>::new(&section).with_encoder(encoder);
+            values(&optimizer.step(module.clone(), gradients(&module, 1.0), rate, 1.0))
+        };
+        assert_eq!(step(0.1, Some(module.used.id)), step(0.1 * 0.1, None));
+        assert_ne!(step(0.1, Some(module.used.id)), step(0.1, None));
     }
 
     #[test]

@@ -102,6 +102,14 @@ pub fn smp_network<B: geoseg::kernels::Kernels>(
     network_by_rule(spec, &smp[smp_name(spec)]["bn_log2_scale"])
 }
 
+/// What the reference calls a tensor: EfficientFPN's encoder stands there without a prefix.
+pub fn reference_name<'name>(spec: &ModelSpec, name: &'name str) -> &'name str {
+    match name.strip_prefix("encoder.") {
+        Some(rest) if spec.arch == "efficient-fpn" => rest,
+        _ => name,
+    }
+}
+
 /// A network filled by rule; `scales` is `bn_log2_scale` of its entry.
 pub fn network_by_rule<B: geoseg::kernels::Kernels>(
     spec: &ModelSpec,
@@ -115,6 +123,7 @@ pub fn network_by_rule<B: geoseg::kernels::Kernels>(
     tensors::map_tensors(network, |name, shape| {
         let layer = name.rsplit_once('.').unwrap().0;
         let norm = matches!(ranks[&format!("{layer}.weight")], 1 | 3);
+        let (name, layer) = (reference_name(spec, name), reference_name(spec, layer));
         let k = scales[layer].as_i64().unwrap_or(0) as i32;
         Some(filled(name, shape, norm, k))
     })

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use self::augment::AugmentSection;
 pub use self::data::{Balance, DataSection};
 pub use self::loss::LossSection;
-pub use self::model::ModelSection;
+pub use self::model::{InitScope, ModelSection};
 pub use self::optimizer::{OptimizerName, OptimizerSection};
 pub use self::run::RunSection;
 pub use self::schedule::{ScheduleKind, ScheduleSection};
@@ -99,6 +99,8 @@ mod tests {
             ("[optimizer]\nlearning_rate = nan", "optimizer.learning_rate"),
             ("[run]\nprecision = \"bf16\"", "run.precision"),
             ("[data.scale_weights]\nhalf = -1.0", "data.scale_weights.half"),
+            ("[model]\nfreeze_encoder_stages = 6", "model.freeze_encoder_stages"),
+            ("[optimizer]\nencoder_lr_factor = -1.0", "optimizer.encoder_lr_factor"),
             ("[model]\nclasses = [\"road\"]", "model.classes"),
             ("[model]\ndecoder_channels = [64, 32, 0, 16, 16]", "model.decoder_channels"),
         ] {

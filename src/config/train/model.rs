@@ -5,6 +5,19 @@ use serde::{Deserialize, Serialize};
 use super::{require, within};
 use crate::error::Result;
 
+/// What of another model a training starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InitScope {
+    /// All tensors; a head of other classes keeps its first weights.
+    All,
+    /// The encoder.
+    Encoder,
+}
+
+/// Levels of an encoder, by the stride of their features: 2, 4, 8, 16, 32.
+const ENCODER_LEVELS: usize = 5;
+
 /// `[model]`: the network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -33,6 +46,12 @@ pub struct ModelSection {
     pub classes: Vec<String>,
     /// Ground sample distance written into the model, metres; 0 takes the tiles' own.
     pub gsd_m: f64,
+    /// A model of geoseg whose weights the training starts from; none where empty.
+    pub init: String,
+    /// What of that model is taken.
+    pub init_scope: InitScope,
+    /// Levels of the encoder that do not learn, from the input on: 0 none, 1 the stem, 5 all.
+    pub freeze_encoder_stages: usize,
 }
 
 impl Default for ModelSection {
@@ -50,6 +69,9 @@ impl Default for ModelSection {
             use_attention: true,
             classes: vec!["building".into()],
             gsd_m: 0.0,
+            init: String::new(),
+            init_scope: InitScope::All,
+            freeze_encoder_stages: 0,
         }
     }
 }
@@ -77,6 +99,12 @@ impl ModelSection {
         within("model.dropout", self.dropout, 0.0, 0.99)?;
         within("model.drop_connect", self.drop_connect, 0.0, 0.99)?;
         within("model.gsd_m", self.gsd_m, 0.0, 1000.0)?;
+        require(
+            self.freeze_encoder_stages <= ENCODER_LEVELS,
+            "model.freeze_encoder_stages",
+            self.freeze_encoder_stages,
+            "from 0 to 5",
+        )?;
         let known = ["building", "boundary", "contact"];
         for class in &self.classes {
             require(

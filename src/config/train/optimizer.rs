@@ -13,6 +13,8 @@ pub struct OptimizerSection {
     pub name: OptimizerName,
     /// The schedule's peak rate.
     pub learning_rate: f64,
+    /// Factor on the rate of the encoder.
+    pub encoder_lr_factor: f64,
     /// Decoupled weight decay, as a share of the learning rate.
     pub weight_decay: f64,
     /// Decay rates of the running mean of gradients and of their squares.
@@ -41,6 +43,7 @@ impl Default for OptimizerSection {
         Self {
             name: OptimizerName::Adamw,
             learning_rate: 1e-3,
+            encoder_lr_factor: 1.0,
             weight_decay: 0.01,
             betas: [0.9, 0.999],
             epsilon: 1e-8,
@@ -54,6 +57,7 @@ impl Default for OptimizerSection {
 impl OptimizerSection {
     pub(super) fn validate(&self) -> Result<()> {
         within("optimizer.learning_rate", self.learning_rate, 1e-12, 10.0)?;
+        within("optimizer.encoder_lr_factor", self.encoder_lr_factor, 0.0, 100.0)?;
         within("optimizer.weight_decay", self.weight_decay, 0.0, 10.0)?;
         for beta in self.betas {
             within("optimizer.betas", beta, 0.0, 0.999_999)?;
