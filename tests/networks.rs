@@ -124,7 +124,7 @@ fn gradients_are_the_slopes_of_the_loss() {
             let slope = (at(step) - at(-step)) / (2.0 * step);
             let apart = (slope / length - 1.0).abs();
             eprintln!("{arch} {tensor}: slope {slope:.5e}, gradient {length:.5e}, {apart:.1e}");
-            assert!(apart < 0.02, "{arch} {tensor}: slope {slope}, gradient {length}");
+            assert!(apart < 0.03, "{arch} {tensor}: slope {slope}, gradient {length}");
         }
     }
 }

@@ -38,11 +38,6 @@ pub fn pixels(options: &Options) -> usize {
     options.batch * options.window_px * options.window_px
 }
 
-/// What a network is called.
-pub fn name(spec: &ModelSpec) -> String {
-    format!("{} {}", spec.arch, spec.encoder)
-}
-
 /// What is done to how many images.
 pub fn title(what: &str, options: &Options) -> String {
     let Options { batch, window_px, .. } = options;
@@ -50,7 +45,7 @@ pub fn title(what: &str, options: &Options) -> String {
         Precision::Auto => String::new(),
         other => format!(", {}", other.name()),
     };
-    format!("{what} {}, {batch} x {window_px} px{format}", name(&options.spec))
+    format!("{what} {}, {batch} x {window_px} px{format}", options.spec.title())
 }
 
 /// Images of noise, `[n, bands, h, w]`.

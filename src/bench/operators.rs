@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::peak::{Bound, Peaks};
-use super::{Options, forms, network, peak, profile};
+use super::{Options, forms, peak, profile};
 use crate::device::Device;
 use crate::error::Result;
 use crate::kernels::Kernels;
@@ -109,7 +109,7 @@ pub fn operators(inference: &Options, training: &Options) -> Result<OperatorRepo
         (peaks, training_forms::<B>(training, &peaks, &device)?)
     });
     Ok(OperatorReport {
-        network: network::name(&training.spec),
+        network: training.spec.title(),
         device: training.device.to_string(),
         threads: rayon::current_num_threads(),
         peaks,

@@ -88,14 +88,9 @@ pub fn profile(options: &Options) -> Result<Profile> {
         return Err(Error::config("--profile", problem));
     }
     let Passes { recorded, plain_ms } = passes(options)?;
-    if recorded[0].is_empty() {
-        let problem =
-            format!("`{}` runs as it was trained, without fused layers", options.spec.arch);
-        return Err(Error::config("--profile", problem));
-    }
     let of_image = recorded[0].len() / options.batch;
     if of_image == 0 {
-        let problem = format!("{} has no fused form", network::name(&options.spec));
+        let problem = format!("{} has no fused form", options.spec.title());
         return Err(Error::config("--profile", problem));
     }
     let rows: Vec<(&Layer, f64)> = (0..of_image)

@@ -32,7 +32,7 @@ pub struct Args {
     /// What to time
     #[arg(value_enum, value_name = "CASE")]
     case: CaseName,
-    /// Architecture of the network
+    /// Architecture of the network, as `geoseg models` lists them
     #[arg(long, value_name = "NAME", default_value = "fpn")]
     arch: String,
     /// Encoder of the network

@@ -82,6 +82,14 @@ impl Default for ModelSpec {
 }
 
 impl ModelSpec {
+    /// The network in words: `fpn efficientnet-b0`, `carvana-unet`.
+    pub fn title(&self) -> String {
+        match registry::listed(&self.arch) {
+            Ok(listed) if !listed.has_encoder => self.arch.clone(),
+            _ => format!("{} {}", self.arch, self.encoder),
+        }
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -164,6 +172,8 @@ mod tests {
         spec.validate().unwrap();
         let json = serde_json::to_string(&spec).unwrap();
         assert_eq!(serde_json::from_str::<ModelSpec>(&json).unwrap(), spec);
+        assert_eq!(spec.title(), "fpn efficientnet-b0");
+        assert_eq!(ModelSpec { arch: "mean-mask".into(), ..spec }.title(), "mean-mask");
     }
 
     #[test]

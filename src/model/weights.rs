@@ -189,7 +189,7 @@ pub fn load_smp<B: Kernels>(
 
 fn load_named<B: Kernels>(path: &Path, spec: &ModelSpec, device: &B::Device) -> Result<Network<B>> {
     let tensors = read_tensors(path)?;
-    let expected = format!("weights of {} on {}", spec.arch, spec.encoder);
+    let expected = format!("weights of {}", spec.title());
     let mut unknown: Vec<String> =
         tensors.keys().filter(|name| !names::is_unused(name)).cloned().collect();
     let network = Network::new(spec, device)?;
