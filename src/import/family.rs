@@ -261,7 +261,8 @@ impl Scheme {
         let (place, rest) = self.block(name)?;
         let parts = if place.0 == self.first_stage { self.first } else { self.others };
         let inside = part(parts, rest)?;
-        Some(format!("encoder._blocks.{}.{inside}", flat.get(&place)?))
+        let index = if self.by_stage { *flat.get(&place)? } else { place.1 };
+        Some(format!("encoder._blocks.{index}.{inside}"))
     }
 }
 
