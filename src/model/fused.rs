@@ -1,15 +1,16 @@
 //! A trained network as the CPU runs it fastest: batch normalisation folded into weights, every layer one pass, channels
-//! last. The same logits as [`Network::forward`] but for rounding; no gradients.
+//! last. The same logits as [`super::Network::forward`] but for rounding; no gradients.
 
 mod gate;
+mod network;
 
-use burn::backend::{Flex, flex::FlexDevice};
 use burn::module::Param;
-use burn::tensor::{Tensor, TensorData, backend::Backend};
+use burn::tensor::{Tensor, backend::Backend};
 use gate::Gate;
 
+pub use network::FusedNetwork;
+
 use super::{
-    Architecture, Network,
     conv::Conv,
     efficientnet::EfficientNet,
     fpn::{Fpn, Unit},
@@ -316,94 +317,4 @@ impl FusedFpn {
 /// The work of a bilinear upsampling.
 fn resampling([h, w, c]: [usize; 3], factor: usize) -> Work {
     Work::new(format!("bilinear x{factor}"), [h, w, c], [h * factor, w * factor, c], 0, 0)
-}
-
-/// What runs.
-#[derive(Debug)]
-enum Form {
-    Fpn(FusedFpn, Pool),
-    /// The network itself, where there is nothing faster.
-    Unfused(Network<Flex>),
-}
-
-/// A network for inference on the CPU: fused where there is a fused form of it, else as it was trained.
-#[derive(Debug)]
-pub struct FusedNetwork {
-    form: Form,
-    multiple_px: usize,
-}
-
-impl FusedNetwork {
-    /// From a trained network. Later changes of its weights do not reach this one.
-    pub fn new(network: &Network<Flex>) -> Self {
-        let form = match &network.arch {
-            Architecture::Fpn(fpn) => Form::Fpn(FusedFpn::new(fpn), Pool::default()),
-            _ => Form::Unfused(network.clone()),
-        };
-        Self { form, multiple_px: network.arch.multiple_px() }
-    }
-
-    /// [`FusedNetwork::forward`], and what every layer did and took, image by image; no layers of a network without a
-    /// fused form.
-    pub fn record(&mut self, images: &[f32], shape: [usize; 4]) -> (Vec<f32>, Vec<Layer>) {
-        if let Form::Fpn(_, pool) = &mut self.form {
-            pool.record();
-        }
-        let logits = self.forward(images, shape);
-        let layers = match &mut self.form {
-            Form::Fpn(_, pool) => pool.recorded(),
-            Form::Unfused(_) => Vec::new(),
-        };
-        (logits, layers)
-    }
-
-    /// Logits `[n, classes, h, w]` of normalised images `[n, bands, h, w]`. Sizes are padded and cropped as by
-    /// [`Network::forward_in`].
-    pub fn forward(&mut self, images: &[f32], shape: [usize; 4]) -> Vec<f32> {
-        let [_, bands, h, w] = shape;
-        assert_eq!(images.len(), shape.iter().product::<usize>(), "images of the given shape");
-        let (fpn, pool) = match &mut self.form {
-            Form::Fpn(fpn, pool) => (fpn, pool),
-            Form::Unfused(network) => {
-                let data = TensorData::new(images.to_vec(), shape);
-                return values(network.forward(Tensor::from_data(data, &FlexDevice)));
-            }
-        };
-        let multiple_px = self.multiple_px;
-        let (height, width) = (h.next_multiple_of(multiple_px), w.next_multiple_of(multiple_px));
-        let (top, left) = ((height - h) / 2, (width - w) / 2);
-        let mut logits = Vec::new();
-        for planes in images.chunks_exact(bands * h * w) {
-            if (h, w) == (height, width) {
-                logits.extend(fpn.forward(planes, h, w, pool));
-                continue;
-            }
-            let padded = resized(planes, (h, w), (height, width), |y, x| {
-                (y.saturating_sub(top).min(h - 1), x.saturating_sub(left).min(w - 1))
-            });
-            let whole = fpn.forward(&padded, height, width, pool);
-            let crop = |y, x| (top + y, left + x);
-            logits.extend(resized(&whole, (height, width), (h, w), crop));
-        }
-        logits
-    }
-}
-
-/// Planes of another size, each pixel taken from where `from` says.
-fn resized(
-    planes: &[f32],
-    (h, w): (usize, usize),
-    (height, width): (usize, usize),
-    from: impl Fn(usize, usize) -> (usize, usize),
-) -> Vec<f32> {
-    let mut out = Vec::with_capacity(planes.len() / (h * w) * height * width);
-    for plane in planes.chunks_exact(h * w) {
-        for y in 0..height {
-            out.extend((0..width).map(|x| {
-                let (y, x) = from(y, x);
-                plane[y * w + x]
-            }));
-        }
-    }
-    out
 }
