@@ -113,5 +113,5 @@ fn models_lists_every_architecture_with_every_encoder_and_its_figures() {
     for listed in listed {
         assert!(table.stdout.contains(listed.about), "{}", table.stdout);
     }
-    assert_eq!(table.stdout.matches("efficientnet-b7").count(), 3, "{}", table.stdout);
+    assert_eq!(table.stdout.matches("efficientnet-b7").count(), 4, "{}", table.stdout);
 }

@@ -67,7 +67,10 @@ fn gradients_reach_every_parameter() {
         for (name, data) in named_tensors(&network) {
             let statistic = name.ends_with(".running_mean") || name.ends_with(".running_var");
             let Some(grad) = found.get(&name) else {
-                assert!(statistic, "{}: {name} has no gradient", spec.arch);
+                // Outputs beside the logits; tests/reference_efficient_fpn.rs has their gradients.
+                let beside = spec.arch == "efficient-fpn"
+                    && ["dice.", "_fc.", "_fc2."].iter().any(|head| name.starts_with(head));
+                assert!(statistic || beside, "{}: {name} has no gradient", spec.arch);
                 continue;
             };
             assert!(!statistic, "{}: {name} has a gradient", spec.arch);
@@ -133,7 +136,9 @@ fn gradients_are_the_slopes_of_the_loss() {
 fn a_saved_network_comes_back_and_takes_images_of_any_size() {
     let folder = tempfile::tempdir().unwrap();
     for spec in specs() {
-        let spec = ModelSpec { classes: vec!["building".into(), "boundary".into()], ..spec };
+        let classes = if spec.arch == "efficient-fpn" { 1 } else { 2 };
+        let classes = ["building", "boundary"][..classes].iter().map(ToString::to_string).collect();
+        let spec = ModelSpec { classes, ..spec };
         let path = folder.path().join(format!("{}.safetensors", spec.arch));
         let network = Network::<Diff>::seeded(&spec, 6, &Default::default()).unwrap();
         network.forward_in(noise([2, 3, 64, 64]), Mode::Recalibrate { seen: 0 });
@@ -149,7 +154,7 @@ fn a_saved_network_comes_back_and_takes_images_of_any_size() {
             // With gradients to keep, scale and shift are two operations and round twice.
             let x = x.inner();
             let logits: Vec<f32> = network.forward(x.clone()).into_data().to_vec().unwrap();
-            assert_eq!(logits.len(), 2 * 2 * h * w, "{} {h} x {w}", spec.arch);
+            assert_eq!(logits.len(), 2 * spec.classes.len() * h * w, "{} {h} x {w}", spec.arch);
             assert!(logits.iter().all(|v| v.is_finite()), "{} {h} x {w}", spec.arch);
             let again: Vec<f32> = read.forward(x).into_data().to_vec().unwrap();
             assert!(logits == again, "{} {h} x {w}", spec.arch);
@@ -254,6 +259,9 @@ fn the_network_without_gradients_gives_the_same_logits() {
         let x = noise([1, 3, 32, 32]);
         let expected = values(network.forward(x.clone()));
         let found: Vec<f32> = network.valid().forward(x.inner()).into_data().to_vec().unwrap();
-        assert!(expected == found, "{}", spec.arch);
+        // Mish behind a settled normalisation is one pass without gradients, and two with them.
+        let size = expected.iter().fold(0.0, |size: f32, v| size.max(v.abs()));
+        let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-5 * size;
+        assert!(expected.iter().zip(&found).all(close), "{}", spec.arch);
     }
 }

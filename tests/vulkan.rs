@@ -50,7 +50,6 @@ fn a_training_step_and_an_evaluation_agree_with_the_cpu() {
     let Some(comparisons) = on_vulkan(run) else { return };
     assert_hold(&comparisons, 200);
     let losses = training::compare_losses::<Vulkan>(&Default::default(), Precision::F32).unwrap();
-    println!("{losses:?}");
     assert_hold(&[losses.comparison], 1);
 }
 
@@ -60,7 +59,6 @@ fn half_precision_trains_as_single_precision_does() {
     let step = training::compare_step::<Vulkan>(&Default::default(), Precision::F16).unwrap();
     assert_hold(&step, 2);
     let losses = training::compare_losses::<Vulkan>(&Default::default(), Precision::F16).unwrap();
-    println!("{losses:?} {step:?}");
     assert!(losses.cpu.last() < losses.cpu.first(), "nothing was learnt: {:?}", losses.cpu);
     assert_hold(&[losses.comparison], 1);
 }

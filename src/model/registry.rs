@@ -118,7 +118,7 @@ mod tests {
     fn names_are_found_and_a_wrong_one_brings_the_nearest() {
         assert_eq!(listed("unet").unwrap().multiple_px, 32);
         for (wrong, nearest) in
-            [("u-net", "`unet`"), ("pfn", "`fpn`"), ("carvana_unet", "`carvana-unet`")]
+            [("u-net", "`unet`"), ("fpm", "`fpn`"), ("carvana_unet", "`carvana-unet`")]
         {
             let message = listed(wrong).unwrap_err().to_string();
             assert!(message.contains(&format!("did you mean {nearest}")), "{message}");

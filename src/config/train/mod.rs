@@ -97,7 +97,6 @@ mod tests {
             ("[augment]\nflip_probability = 1.5", "augment.flip_probability"),
             ("[loss]\nfocal_gamma = 0.5", "loss.focal_gamma"),
             ("[optimizer]\nlearning_rate = nan", "optimizer.learning_rate"),
-            ("[run]\nprecision = \"bf16\"", "run.precision"),
             ("[data.scale_weights]\nhalf = -1.0", "data.scale_weights.half"),
             ("[model]\nfreeze_encoder_stages = 6", "model.freeze_encoder_stages"),
             ("[optimizer]\nencoder_lr_factor = -1.0", "optimizer.encoder_lr_factor"),
