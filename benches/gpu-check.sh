@@ -12,9 +12,11 @@ $G doctor | tee results/doctor.txt
 # Operators, a whole step, short trainings against the CPU's; then networks in every number format.
 $G check --device "$device" --bench --json results/check.json --overwrite | tee results/check.txt
 
-# From scenes to buildings, as a user would, with each format that trains; the table says what it costs in quality.
+# From scenes to buildings, as a user would, in single precision and in bf16 where the device has it: what does that cost?
+precisions=f32
+if grep -q '"format": "bf16"' results/check.json; then precisions='f32 bf16'; fi
 $G tiles --config config/demo/dataset.toml -o results/tiles --overwrite
-for precision in f32 bf16; do
+for precision in $precisions; do
   $G train --config config/demo/train.toml --tiles results/tiles -o results/model-$precision --overwrite --device "$device" \
     --precision $precision | tee results/train-$precision.txt
   $G infer data-samples/test.tif --config config/demo/infer.toml --model results/model-$precision/model.safetensors \

@@ -137,7 +137,6 @@ mod tests {
     fn made_up_networks_stay_in_the_range_of_trained_ones() {
         let spec = ModelSpec::default();
         let network = settled::<Flex>(&spec, &FlexDevice).unwrap();
-        #[allow(irrefutable_let_patterns, reason = "there may be other architectures")]
         let Architecture::Fpn(fpn) = &network.arch else { panic!("the default is an FPN") };
         for side in [64, 384] {
             let options = Options::standard(&spec.encoder, side, 1, 1);
