@@ -34,6 +34,7 @@ fn what_cannot_be_timed_is_one_error() {
         (&["infer", "--encoder", "resnet50"][..], "resnet50"),
         (&["infer", "--window", "8"], "--window"),
         (&["train", "--profile"], "--profile"),
+        (&["infer", "--profile", "--arch", "carvana-cnn", "--window", "64"], "no fused form"),
         (
             &["infer-scene", "--scene", "192", "--model", "nowhere.safetensors"],
             "nowhere.safetensors",

@@ -5,6 +5,7 @@ mod support;
 use burn::backend::{Autodiff, Flex};
 use burn::module::AutodiffModule;
 use burn::tensor::{Tensor, TensorData, activation};
+use geoseg::import;
 use geoseg::model::{Architecture, Mode, Network, named_ids, named_tensors, weights};
 use support::reference::{
     filled, floats, gap, json, load, read, reference, smp_name, smp_network, smp_spec, smp_spec_of,
@@ -129,8 +130,15 @@ fn a_file_of_smp_is_imported_and_gives_its_outputs() {
     let Some(path) = reference("import/smp_fpn_efficientnet-b0.safetensors") else { return };
     let expected = read(&reference("import/smp_fpn_efficientnet-b0.expected.safetensors").unwrap());
     let input = read(&reference("import/input.safetensors").unwrap());
-    let network =
-        weights::load_smp::<Flex>(&path, &smp_spec("efficientnet-b0"), &Device::default()).unwrap();
+    let imported = |encoder: &str| {
+        let options = import::Options {
+            arch: "fpn".into(),
+            encoder: encoder.into(),
+            ..import::Options::default()
+        };
+        import::load::<Flex>(&path, &options, &Device::default()).map(|(_, network)| network)
+    };
+    let network = imported("efficientnet-b0").unwrap();
     let x = load::<Flex, 4>(&input, "input");
     let mut outputs: Vec<_> =
         ["stem", "s4", "s8", "s16", "s32"].into_iter().zip(features(&network, x.clone())).collect();
@@ -139,8 +147,7 @@ fn a_file_of_smp_is_imported_and_gives_its_outputs() {
         let (worst, largest) = gap(&values(found), &values(load::<Flex, 4>(&expected, name)));
         assert!(worst / largest < 1e-5, "{name}: {}", worst / largest);
     }
-    let wrong = weights::load_smp::<Flex>(&path, &smp_spec("efficientnet-b1"), &Device::default());
-    let message = wrong.unwrap_err().to_string();
+    let message = imported("efficientnet-b1").unwrap_err().to_string();
     assert!(message.contains("smp_fpn_efficientnet-b0.safetensors"), "{message}");
     let ours = weights::load::<Flex>(&path, &Device::default()).unwrap_err().to_string();
     assert!(ours.contains("geoseg.spec"), "{ours}");

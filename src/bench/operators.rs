@@ -186,11 +186,13 @@ fn fused_layers(options: &Options, peaks: &Peaks) -> Result<Vec<OperatorRow>> {
 impl OperatorReport {
     /// Tables for a terminal.
     pub fn table(&self) -> String {
-        let Peaks { registers_gflop_s, gemm_gflop_s, copy_gb_s } = self.peaks;
+        let Peaks { registers_gflop_s, bf16_gflop_s, gemm_gflop_s, copy_gb_s } = self.peaks;
         let registers = registers_gflop_s
             .map_or(String::new(), |peak| format!("multiply-additions {peak:.0} GFLOP/s, "));
+        let bf16 =
+            bf16_gflop_s.map_or(String::new(), |peak| format!("of bf16 pairs {peak:.0} GFLOP/s, "));
         let mut text = format!(
-            "{}, {}, {} threads; at most: {registers}matrix product {gemm_gflop_s:.0} GFLOP/s, copy {copy_gb_s:.1} GB/s\n",
+            "{}, {}, {} threads; at most: {registers}{bf16}matrix product {gemm_gflop_s:.0} GFLOP/s, copy {copy_gb_s:.1} GB/s\n",
             self.network, self.device, self.threads
         );
         let parts = [("inference", &self.inference), ("training", &self.training)];

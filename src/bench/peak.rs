@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::network::wait;
 use crate::error::Result;
-use crate::kernels::nhwc::multiply_adds;
+use crate::kernels::nhwc::{bf16_pairs, multiply_adds};
 
 /// The best of so many is the peak: all that disturbs makes it less.
 const TRIES: usize = 6;
@@ -29,6 +29,8 @@ const COPIED: usize = 128 << 20;
 pub struct Peaks {
     /// Single precision multiply-additions in registers, GFLOP/s; not known beyond the CPU.
     pub registers_gflop_s: Option<f64>,
+    /// Sums of products of bf16 pairs in registers, GFLOP/s, on a processor that has them.
+    pub bf16_gflop_s: Option<f64>,
     /// A product of large square matrices, GFLOP/s.
     pub gemm_gflop_s: f64,
     /// A copy that no cache holds, bytes read plus bytes written, GB/s.
@@ -74,12 +76,12 @@ fn best(mut work: impl FnMut() -> Result<usize>) -> Result<f64> {
     Ok(best)
 }
 
-/// All threads at once, each with its own chains of multiply-additions.
-fn registers() -> f64 {
+/// All threads at once, each with its own chains of operations: `work` says how many so many rounds of them are.
+fn registers(work: impl Fn(usize) -> usize + Sync) -> f64 {
     let busy = |_: rayon::BroadcastContext| {
         let (started, mut flops) = (Instant::now(), 0);
         while started.elapsed() < SLICE {
-            flops += multiply_adds(10_000);
+            flops += work(10_000);
         }
         flops as f64 / started.elapsed().as_secs_f64() / 1e9
     };
@@ -143,7 +145,8 @@ fn copy(values: usize) -> Result<f64> {
 /// Of this processor with the threads that compute: about two seconds.
 pub fn cpu() -> Result<Peaks> {
     Ok(Peaks {
-        registers_gflop_s: Some(registers()),
+        registers_gflop_s: Some(registers(multiply_adds)),
+        bf16_gflop_s: bf16_pairs(1).map(|_| registers(|rounds| bf16_pairs(rounds).unwrap_or(0))),
         gemm_gflop_s: gemm(GEMM)?,
         copy_gb_s: copy(COPIED)?,
     })
@@ -168,7 +171,7 @@ fn of_backend<B: Backend>(device: &B::Device, side: usize, values: usize) -> Res
         wait::<B>(device)?;
         Ok(2 * values * size_of::<f32>())
     })?;
-    Ok(Peaks { registers_gflop_s: None, gemm_gflop_s, copy_gb_s })
+    Ok(Peaks { registers_gflop_s: None, bf16_gflop_s: None, gemm_gflop_s, copy_gb_s })
 }
 
 #[cfg(test)]
@@ -179,7 +182,12 @@ mod tests {
 
     #[test]
     fn the_nearer_bound_decides() {
-        let peaks = Peaks { registers_gflop_s: Some(100.0), gemm_gflop_s: 80.0, copy_gb_s: 10.0 };
+        let peaks = Peaks {
+            registers_gflop_s: Some(100.0),
+            bf16_gflop_s: None,
+            gemm_gflop_s: 80.0,
+            copy_gb_s: 10.0,
+        };
         // 1 GFLOP takes 10 ms at least, 10 MB take 1 ms.
         let (bound, share) = peaks.share(1_000_000_000, 10_000_000, 20.0);
         assert_eq!(bound, Bound::Compute);

@@ -1,4 +1,5 @@
-//! Whether a device computes what the CPU computes: every operator with its gradients, a whole step, and a short training.
+//! Whether a device computes what the CPU computes: every operator with its gradients, a step of
+//! every network, and a short training.
 //!
 //! `geoseg check` runs it on a user's GPU, and the tests run it on Vulkan in software.
 
@@ -19,8 +20,8 @@ use crate::kernels::Kernels;
 pub struct Comparison {
     /// What was computed.
     pub what: String,
-    /// In which format: `f32`, `bf16`, `f16`.
-    pub format: &'static str,
+    /// In which format.
+    pub format: Precision,
     /// Root mean square of the difference over that of the CPU's values.
     pub distance: f64,
     /// The largest distance that rounding explains.
@@ -39,24 +40,29 @@ impl Comparison {
 pub struct Report {
     /// The device.
     pub device: String,
-    /// Operators, then the whole network.
+    /// Operators, then whole networks.
     pub comparisons: Vec<Comparison>,
     /// Losses of a short training, the CPU's first.
     pub trainings: Vec<training::Losses>,
 }
 
 impl Report {
+    /// All comparisons, those of the trainings last.
+    pub fn all(&self) -> impl Iterator<Item = &Comparison> {
+        let of_trainings = self.trainings.iter().map(|losses| &losses.comparison);
+        self.comparisons.iter().chain(of_trainings)
+    }
+
     /// Whether everything keeps within its limit.
     pub fn holds(&self) -> bool {
-        self.comparisons.iter().all(Comparison::holds)
-            && self.trainings.iter().all(|losses| losses.comparison.holds())
+        self.all().all(Comparison::holds)
     }
 }
 
 /// Compares `device` with the CPU in every format that it computes in.
 ///
 /// # Errors
-/// The network cannot be made.
+/// A network cannot be made.
 pub fn run(device: &Device) -> Result<Report> {
     crate::with_backend!(device, |B, handle| compare::<B>(device.to_string(), &handle))
 }
@@ -64,7 +70,7 @@ pub fn run(device: &Device) -> Result<Report> {
 /// As [`run`], for a backend.
 ///
 /// # Errors
-/// The network cannot be made.
+/// A network cannot be made.
 pub fn compare<B: Kernels>(device: String, handle: &B::Device) -> Result<Report> {
     let mut comparisons = Vec::new();
     let mut trainings = Vec::new();
@@ -74,7 +80,7 @@ pub fn compare<B: Kernels>(device: String, handle: &B::Device) -> Result<Report>
             continue;
         }
         comparisons.extend(operators::compare::<B>(handle, precision));
-        comparisons.extend(training::compare_step::<B>(handle, precision)?);
+        comparisons.extend(training::compare_steps::<B>(handle, precision)?);
         trainings.push(training::compare_losses::<B>(handle, precision)?);
     }
     Ok(Report { device, comparisons, trainings })

@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     stdout::print(&comparisons(&report))?;
     let figures = if args.bench { figures(&device, &report)? } else { Vec::new() };
     let holds = report.holds();
-    let total = report.comparisons.len() + report.trainings.len();
+    let total = report.all().count();
     let failed = failures(&report).count();
     if let Some(path) = &args.json {
         let card = device::product(&device);
@@ -78,8 +78,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
 }
 
 fn failures(report: &Report) -> impl Iterator<Item = &Comparison> {
-    let of_trainings = report.trainings.iter().map(|losses| &losses.comparison);
-    report.comparisons.iter().chain(of_trainings).filter(|comparison| !comparison.holds())
+    report.all().filter(|comparison| !comparison.holds())
 }
 
 /// What was compared in each format, the furthest of it, what does not hold, and the losses.
@@ -87,7 +86,7 @@ fn comparisons(report: &Report) -> String {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(["format", "compared", "furthest", "distance", "limit"]);
-    let formats: Vec<&str> = report.trainings.iter().map(|of| of.comparison.format).collect();
+    let formats: Vec<Precision> = report.trainings.iter().map(|of| of.comparison.format).collect();
     for format in &formats {
         let of_format = || report.comparisons.iter().filter(|one| one.format == *format);
         // Beside its own limit.
@@ -96,7 +95,7 @@ fn comparisons(report: &Report) -> String {
         if let Some(one) = furthest {
             let count = of_format().count().to_string();
             let (distance, limit) = (format!("{:.1e}", one.distance), format!("{:.0e}", one.limit));
-            let cells = [format.to_string(), count, one.what.clone(), distance, limit];
+            let cells = [format.name().to_owned(), count, one.what.clone(), distance, limit];
             table.add_row(cells.map(Cell::new));
         }
     }
@@ -116,13 +115,16 @@ fn comparisons(report: &Report) -> String {
         row("CPU, f32".to_owned(), &first.cpu);
     }
     for losses in &report.trainings {
-        row(format!("{}, {}", report.device, losses.comparison.format), &losses.device);
+        row(format!("{}, {}", report.device, losses.comparison.format.name()), &losses.device);
     }
     text.push_str(&table.to_string());
     for one in failures(report) {
         text.push_str(&format!(
             "\nTOO FAR: {} in {}: {:.1e} from the CPU, expected at most {:.0e}",
-            one.what, one.format, one.distance, one.limit
+            one.what,
+            one.format.name(),
+            one.distance,
+            one.limit
         ));
     }
     text
@@ -139,7 +141,6 @@ fn figures(device: &Device, report: &Report) -> Result<Vec<Figure>> {
             (Case::Train, 512, 8),
         ] {
             for losses in &report.trainings {
-                let precision = losses.comparison.format.parse().unwrap_or(Precision::F32);
                 let options = Options {
                     spec: ModelSpec { encoder: encoder.into(), ..ModelSpec::default() },
                     model: None,
@@ -147,7 +148,7 @@ fn figures(device: &Device, report: &Report) -> Result<Vec<Figure>> {
                     batch,
                     scene_px: 0,
                     repeat: 10,
-                    precision,
+                    precision: losses.comparison.format,
                     device: device.clone(),
                 };
                 let figure = bench::run(case, &options)?;

@@ -8,13 +8,12 @@ use burn::backend::{
         ops::{Backward, Ops, OpsKind, unary},
     },
 };
-use burn::tensor::{
-    DType, TensorMetadata,
-    backend::AutodiffBackend,
-    ops::{FloatTensor, FloatTensorOps},
-};
+use burn::tensor::{DType, TensorMetadata, backend::AutodiffBackend, ops::FloatTensor};
 
-use super::{Activation, ExciteWeights, Kernels, Norm, NormState, Sliding, activate, plain};
+use super::{
+    Activation, ExciteWeights, Kernels, Norm, NormState, Sliding, activate, in_format, plain,
+    primitive, tensor,
+};
 
 fn dims<T: TensorMetadata>(x: &T) -> [usize; 4] {
     x.shape().dims()
@@ -341,10 +340,9 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
                 activation,
             ));
         }
-        let format = x.dtype().into();
-        let scale = Self::float_cast(scale, format);
-        let shift = Self::float_cast(shift, format);
-        activate::<Self>(plain::affine::<Self>(x, scale, shift), activation)
+        let format = x.dtype();
+        let in_format = |values| primitive(in_format(tensor::<Self, 1>(values), format));
+        activate::<Self>(plain::affine::<Self>(x, in_format(scale), in_format(shift)), activation)
     }
 
     fn bilinear(x: FloatTensor<Self>, factor: usize, align_corners: bool) -> FloatTensor<Self> {

@@ -175,18 +175,6 @@ pub fn load<B: Kernels>(path: &Path, device: &B::Device) -> Result<(ModelSpec, N
     Ok((spec, network))
 }
 
-/// Reads weights under the same names from a file without our metadata, as smp saves them.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_smp<B: Kernels>(
-    path: &Path,
-    spec: &ModelSpec,
-    device: &B::Device,
-) -> Result<Network<B>> {
-    load_named(path, spec, device)
-}
-
 fn load_named<B: Kernels>(path: &Path, spec: &ModelSpec, device: &B::Device) -> Result<Network<B>> {
     let tensors = read_tensors(path)?;
     let expected = format!("weights of {}", spec.title());

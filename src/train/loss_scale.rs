@@ -28,7 +28,10 @@ impl LossScale {
     }
 
     /// A step went well.
-    pub fn keep(&mut self) {
+    pub fn keep(&mut self, format: DType) {
+        if format != DType::F16 {
+            return;
+        }
         self.good_steps += 1;
         if self.good_steps == GOOD_STEPS {
             *self = Self { factor: self.factor * 2.0, good_steps: 0 };
@@ -55,7 +58,7 @@ mod tests {
         assert!(scale.lower(DType::F16));
         assert_eq!(scale.factor(DType::F16), FIRST / 2.0);
         for _ in 0..GOOD_STEPS {
-            scale.keep();
+            scale.keep(DType::F16);
         }
         assert_eq!(scale.factor(DType::F16), FIRST);
         while scale.factor(DType::F16) > 1.0 {
@@ -70,6 +73,10 @@ mod tests {
         for format in [DType::F32, DType::BF16] {
             assert_eq!(scale.factor(format), 1.0);
             assert!(!scale.lower(format));
+            for _ in 0..GOOD_STEPS {
+                scale.keep(format);
+            }
+            assert_eq!(scale, LossScale::default(), "a run in {format:?} moves it");
         }
     }
 }

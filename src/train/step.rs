@@ -74,7 +74,7 @@ where
             }
             measured.push(numbers);
         }
-        learner.state.loss_scale.keep();
+        learner.state.loss_scale.keep(self.format);
         let norm = measured.last().map_or(0.0, |last| last.extra) / scale;
         let clip = clip_factor(norm, section.clip_norm);
         learner.network = learner.optimizer.step(learner.network, gradients, rate, clip / scale);

@@ -68,6 +68,23 @@ pub fn of_plane(values: &Array<f32>, plane: usize) -> f32 {
     values[plane % values.len()]
 }
 
+/// The sum of one plane, for all units of its workgroup.
+#[cube]
+pub fn plane_sum<F: Float>(
+    x: &Array<F>,
+    plane: usize,
+    plane_px: usize,
+    shared: &mut SharedMemory<f32>,
+) -> f32 {
+    let mut sum = f32::new(0.0);
+    let mut pixel = UNIT_POS as usize;
+    while pixel < plane_px {
+        sum += f32::cast_from(x[plane * plane_px + pixel]);
+        pixel += GROUP;
+    }
+    group_sum(sum, shared)
+}
+
 /// The sum of every unit's value, for all units of a workgroup of [`GROUP`]. Always added in the same order.
 #[cube]
 pub fn group_sum(value: f32, shared: &mut SharedMemory<f32>) -> f32 {

@@ -1,7 +1,10 @@
 //! GPU code for `CubeCL` backends (CUDA, Vulkan): every operator a launch or a few, sums in a fixed order. Images and their
 //! gradients are of any float format; arithmetic, sums and everything with one value a plane are in single precision.
-//! Dense convolutions are burn's.
+//!
+//! Nothing here is chosen by timing it first (burn's autotune): what runs would differ from machine to machine and from
+//! day to day, and some of the candidates are wrong for some shapes.
 
+mod conv;
 mod depthwise;
 mod launch;
 mod norm;
@@ -9,6 +12,7 @@ mod pointwise;
 mod resample;
 
 use burn::tensor::{DType, Tensor, backend::Backend as _, ops::FloatTensor};
+use burn_cubecl::kernel::cast;
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
 
 use super::{Activation, Kernels, Norm, NormOver, NormState, Sliding, primitive, tensor};
@@ -46,6 +50,37 @@ where
 {
     fn computes_in(device: &Self::Device, format: DType) -> bool {
         format == DType::F32 || Self::supports_dtype(device, format)
+    }
+
+    fn conv(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+        sliding: Sliding,
+    ) -> FloatTensor<Self> {
+        conv::forward(x, weight, bias, sliding)
+    }
+
+    fn conv_grad_x(
+        grad: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        shape: [usize; 4],
+        sliding: Sliding,
+    ) -> FloatTensor<Self> {
+        conv::grad_x(grad, weight, shape, sliding)
+    }
+
+    fn conv_grad_weight(
+        grad: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        kernel: usize,
+        sliding: Sliding,
+    ) -> FloatTensor<Self> {
+        let (channels, format) = (x.meta.shape().dims::<4>()[1], x.dtype);
+        let parts = tensor::<Self, 5>(conv::grad_weights(grad, x, kernel, sliding));
+        let out = parts.dims()[1];
+        let whole = parts.sum_dim(0).reshape([out, channels, kernel, kernel]);
+        cast(primitive(whole), format)
     }
 
     fn depthwise(

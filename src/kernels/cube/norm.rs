@@ -10,7 +10,9 @@
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use cubecl::prelude::*;
 
-use super::launch::{GROUP, array, array_f32, empty_f32, group_sum, groups, of_plane, units};
+use super::launch::{
+    GROUP, array, array_f32, empty_f32, group_sum, groups, of_plane, plane_sum, units,
+};
 use super::pointwise::{activate, like, slope};
 use crate::kernels::Activation;
 
@@ -28,13 +30,7 @@ fn moments_kernel<F: Float>(
         terminate!();
     }
     let mut shared = SharedMemory::<f32>::new(GROUP);
-    let mut sum = f32::new(0.0);
-    let mut pixel = UNIT_POS as usize;
-    while pixel < plane_px {
-        sum += f32::cast_from(x[plane * plane_px + pixel]);
-        pixel += GROUP;
-    }
-    let centre = group_sum(sum, &mut shared) / f32::cast_from(plane_px);
+    let centre = plane_sum(x, plane, plane_px, &mut shared) / f32::cast_from(plane_px);
     let mut square = f32::new(0.0);
     let mut pixel = UNIT_POS as usize;
     while pixel < plane_px {

@@ -9,7 +9,9 @@
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use cubecl::prelude::*;
 
-use super::launch::{GROUP, array, array_f32, empty_f32, group_sum, groups, of_plane, units};
+use super::launch::{
+    GROUP, array, array_f32, empty_f32, group_sum, groups, of_plane, plane_sum, units,
+};
 use crate::kernels::Activation;
 
 /// `1 / (1 + exp(-x))`.
@@ -117,13 +119,7 @@ fn mean_kernel<F: Float>(
         terminate!();
     }
     let mut shared = SharedMemory::<f32>::new(GROUP);
-    let mut sum = f32::new(0.0);
-    let mut pixel = UNIT_POS as usize;
-    while pixel < plane_px {
-        sum += f32::cast_from(x[plane * plane_px + pixel]);
-        pixel += GROUP;
-    }
-    let total = group_sum(sum, &mut shared);
+    let total = plane_sum(x, plane, plane_px, &mut shared);
     if UNIT_POS == 0 {
         out[plane] = total / f32::cast_from(plane_px);
     }

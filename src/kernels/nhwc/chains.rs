@@ -49,3 +49,38 @@ pub fn multiply_adds(rounds: usize) -> usize {
     std::hint::black_box(sum);
     flops
 }
+
+/// The same with sums of products of two pairs of bf16 values, where the processor has them.
+pub fn bf16_pairs(rounds: usize) -> Option<usize> {
+    #[cfg(target_arch = "x86_64")]
+    if std::is_x86_feature_detected!("avx512bf16") && std::is_x86_feature_detected!("avx512f") {
+        // SAFETY: the processor has been asked for both.
+        return Some(unsafe { dots(rounds) });
+    }
+    let _ = rounds;
+    None
+}
+
+#[cfg(target_arch = "x86_64")]
+#[expect(clippy::needless_range_loop, reason = "iterators leave the chains in memory")]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn dots(rounds: usize) -> usize {
+    use std::arch::x86_64::{
+        __m512bh, _mm512_dpbf16_ps, _mm512_reduce_add_ps, _mm512_set1_ps, _mm512_setzero_ps,
+    };
+    const CHAINS: usize = 16;
+    // SAFETY: both are 512 bits wide, and all bits mean something.
+    let factor: __m512bh =
+        unsafe { std::mem::transmute(_mm512_set1_ps(std::hint::black_box(1e-3))) };
+    let mut sums = [_mm512_setzero_ps(); CHAINS];
+    for _ in 0..rounds {
+        for n in 0..CHAINS {
+            sums[n] = _mm512_dpbf16_ps(sums[n], factor, factor);
+        }
+    }
+    for sum in sums {
+        std::hint::black_box(_mm512_reduce_add_ps(sum));
+    }
+    // 16 sums of two products a step.
+    rounds * CHAINS * 16 * 4
+}

@@ -19,7 +19,7 @@ mod tests;
 mod vector;
 mod winograd;
 
-pub use chains::multiply_adds;
+pub use chains::{bf16_pairs, multiply_adds};
 pub use decode::{logits, upsample};
 pub use depthwise::Depthwise;
 pub use image::{Image, Pool};
