@@ -179,6 +179,23 @@ fn every_container_gives_the_same_tensors() {
 }
 
 #[test]
+fn safetensors_are_recognised_whatever_the_length_of_their_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let tensors = [("a".to_owned(), burn::tensor::TensorData::from([1f32]))];
+    // 32 lengths in steps of 8, one of which begins like a pickle (0x80).
+    let mut first_bytes = std::collections::BTreeSet::new();
+    for length in (0..256).step_by(8) {
+        let metadata = [("note".to_owned(), "x".repeat(length))].into();
+        let bytes = geoseg::model::weights::encode(&metadata, &tensors);
+        first_bytes.insert(bytes[0]);
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(file::read(&path).unwrap().tensors.len(), 1, "{length}");
+    }
+    assert!(first_bytes.contains(&0x80));
+}
+
+#[test]
 fn the_two_kinds_of_timm_are_told_apart_or_asked_for() {
     let Some(path) = reference("import/timm_tf_efficientnet_b0.safetensors") else { return };
     let folder = tempfile::tempdir().unwrap();

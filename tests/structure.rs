@@ -11,6 +11,10 @@ const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
     ("tiles", &["burn::", "crate::model", "crate::train", "crate::cli"]),
     ("model", &["gdal::", "crate::geo", "crate::tiles", "crate::train", "crate::cli"]),
     ("import", &["gdal::", "crate::geo", "crate::tiles", "crate::train", "crate::cli"]),
+    (
+        "export",
+        &["gdal::", "crate::geo", "crate::tiles", "crate::train", "crate::infer", "crate::cli"],
+    ),
     ("kernels", &["gdal::", "crate::model", "crate::geo", "crate::train", "crate::cli"]),
     ("check", &["gdal::", "crate::geo", "crate::infer", "crate::cli"]),
     ("train", &["gdal::", "crate::infer", "crate::cli"]),

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::stdout;
 use crate::error::Result;
-use crate::model::weights::{self, Summary};
+use crate::model::weights::{self, Summary, opened};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,23 +30,14 @@ pub(super) fn run(args: &Args) -> Result<()> {
     if args.json { stdout::print_json(&json(&summary)) } else { stdout::print(&text(&summary)) }
 }
 
-/// The summary, with what the metadata hold as JSON opened up.
 fn json(summary: &Summary) -> Value {
-    let provenance = summary.provenance.iter().map(|(key, text)| (key.clone(), opened(text)));
     serde_json::json!({
         "spec": summary.spec,
-        "provenance": provenance.collect::<serde_json::Map<_, _>>(),
+        "provenance": opened(&summary.provenance),
         "tensors": summary.tensors,
         "parameters": summary.parameters,
         "bytes": summary.bytes,
     })
-}
-
-fn opened(text: &str) -> Value {
-    match serde_json::from_str(text) {
-        Ok(value @ (Value::Object(_) | Value::Array(_))) => value,
-        _ => Value::String(text.to_owned()),
-    }
 }
 
 fn text(summary: &Summary) -> String {
@@ -61,8 +52,7 @@ fn text(summary: &Summary) -> String {
         ),
     ];
     lines.extend(lines_of("spec", &spec));
-    let opened = summary.provenance.iter().map(|(key, text)| (key.clone(), opened(text)));
-    lines.extend(lines_of("provenance", &Value::Object(opened.collect())));
+    lines.extend(lines_of("provenance", &Value::Object(opened(&summary.provenance))));
     lines.join("\n")
 }
 

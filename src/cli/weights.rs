@@ -1,5 +1,7 @@
 //! `geoseg weights`.
 
+mod export;
+
 use std::path::PathBuf;
 
 use super::stdout;
@@ -11,11 +13,12 @@ Examples:
   geoseg weights import smp_fpn.pth --encoder efficientnet-b0 --gsd 0.3 -o model.safetensors
   geoseg weights import tf_efficientnet_b1.safetensors --encoder efficientnet-b1 -o start.safetensors
   geoseg weights import b0.pth --encoder efficientnet-b0 --bands red,green,blue,nir -o start.safetensors
+  geoseg weights export model.safetensors --format onnx -o model.onnx
 
 Known are EfficientNets of segmentation_models_pytorch (whole networks), efficientnet_pytorch, timm and
 torchvision (encoders), in .pth, .pt and .safetensors. No code in a file is executed.";
 
-/// Bring weights of other programs into models
+/// Bring weights of other programs into models, and models to other programs
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -26,6 +29,7 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Import(ImportArgs),
+    Export(export::Args),
 }
 
 /// Turn a .pth, .pt or .safetensors file into a model
@@ -110,7 +114,13 @@ impl Bands {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let Command::Import(args) = &args.command;
+    match &args.command {
+        Command::Import(args) => import(args),
+        Command::Export(args) => export::run(args),
+    }
+}
+
+fn import(args: &ImportArgs) -> Result<()> {
     let options = Options {
         arch: args.arch.clone(),
         encoder: args.encoder.clone(),

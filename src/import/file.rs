@@ -38,10 +38,11 @@ pub fn read(path: &Path) -> Result<Checkpoint> {
 fn parse(bytes: &[u8]) -> Parsed<Checkpoint> {
     let mut checkpoint = if bytes.starts_with(zip::MAGIC) {
         from_torch(torch::read_zip(bytes)?)
+    } else if bytes.get(8) == Some(&b'{') {
+        // Before pickles: the length of the header, which comes first, may begin as they do.
+        read_safetensors(bytes)?
     } else if bytes.first() == Some(&0x80) {
         from_torch(torch::read_legacy(bytes)?)
-    } else if bytes.get(8) == Some(&b'{') {
-        read_safetensors(bytes)?
     } else {
         return Err(Problem::new(
             EXPECTED,

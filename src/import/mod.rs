@@ -14,7 +14,7 @@ mod pickle;
 mod problem;
 mod spec;
 mod torch;
-mod zip;
+pub(crate) mod zip;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub use self::spec::band_names;
 use crate::kernels::Kernels;
 use crate::model::weights::{self, Provenance};
 use crate::model::{ModelSpec, Network};
-use crate::{Result, output};
+use crate::{Error, Result, output};
 
 /// What the user knows about a file.
 #[derive(Debug, Clone, Default)]
@@ -104,7 +104,7 @@ pub struct Report {
 /// Reads `source`, fits it to the network that `options` describe and writes the model `model`.
 ///
 /// # Errors
-/// As [`load`]; [`Error::Exists`](crate::Error::Exists) where `model` may not be replaced.
+/// As [`load`]; [`Error::Exists`] where `model` may not be replaced.
 pub fn run(source: &Path, options: &Options, model: &Path, overwrite: bool) -> Result<Report> {
     output::check_writable(model, overwrite)?;
     let (fitted, network) = load::<Flex>(source, options, &FlexDevice)?;
@@ -116,8 +116,8 @@ pub fn run(source: &Path, options: &Options, model: &Path, overwrite: bool) -> R
 /// The network that `options` describe with the weights of `source`.
 ///
 /// # Errors
-/// [`Error::Input`](crate::Error::Input) if the file cannot be read, is of no known family, lacks a tensor, or has one
-/// of another shape or with values that are no numbers; [`Error::Config`](crate::Error::Config) for options that do not
+/// [`Error::Input`] if the file cannot be read, is of no known family, lacks a tensor, or has one
+/// of another shape or with values that are no numbers; [`Error::Config`] for options that do not
 /// go together.
 pub fn load<B: Kernels>(
     source: &Path,
@@ -147,6 +147,23 @@ pub fn only_encoder(provenance: &Provenance) -> bool {
     let origin = provenance.get(IMPORTED);
     let origin = origin.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
     origin.is_some_and(|origin| origin["part"] == "encoder")
+}
+
+/// Refuses a model of which only the encoder was imported: it gives noise.
+///
+/// # Errors
+/// [`Error::Input`] if it is one, or no model of this program.
+pub fn refuse_untrained(model: &Path) -> Result<()> {
+    let (_, provenance) = weights::describe(model)?;
+    if !only_encoder(&provenance) {
+        return Ok(());
+    }
+    Err(Error::input(
+        model,
+        "a trained model",
+        "an imported encoder with a random decoder and head",
+        "train it first: geoseg train --init",
+    ))
 }
 
 /// Metadata key of a model's origin in another program, as JSON.

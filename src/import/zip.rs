@@ -24,9 +24,10 @@ struct Entry {
 
 /// What an archive begins with: its first entry.
 pub const MAGIC: &[u8] = b"PK\x03\x04";
-const LOCAL: u32 = 0x0403_4b50;
-const CENTRAL: u32 = 0x0201_4b50;
-const END: u32 = 0x0605_4b50;
+/// What the header of an entry, its record in the directory, and the record behind that begin with.
+pub const LOCAL: u32 = 0x0403_4b50;
+pub const CENTRAL: u32 = 0x0201_4b50;
+pub const END: u32 = 0x0605_4b50;
 const END_64: u32 = 0x0606_4b50;
 const LOCATOR_64: u32 = 0x0706_4b50;
 /// Length of the record that ends an archive, without its comment of at most 65535 bytes.
@@ -251,7 +252,7 @@ fn local_data(bytes: &[u8], offset: u64, expected_name: &[u8]) -> Option<usize> 
 }
 
 /// The checksum of zip (polynomial 0xEDB88320), a byte at a time.
-fn crc32(bytes: &[u8]) -> u32 {
+pub fn crc32(bytes: &[u8]) -> u32 {
     const TABLE: [u32; 256] = table();
     let mut crc = u32::MAX;
     for byte in bytes {

@@ -28,7 +28,7 @@ pub fn load_scorer(
     device: &Device,
     precision: Precision,
 ) -> Result<(ModelSpec, Scorer)> {
-    refuse_untrained(file)?;
+    import::refuse_untrained(file)?;
     if *device == Device::Cpu {
         number_format::<Flex>(precision, &FlexDevice)?;
         let (spec, network) = model::load::<Flex>(file, &FlexDevice)?;
@@ -55,20 +55,6 @@ pub fn load_scorer(
         };
         Ok((spec, Box::new(scorer) as Scorer))
     })
-}
-
-/// A model of which only the encoder was imported gives noise.
-fn refuse_untrained(file: &Path) -> Result<()> {
-    let (_, provenance) = model::weights::describe(file)?;
-    if !import::only_encoder(&provenance) {
-        return Ok(());
-    }
-    Err(Error::input(
-        file,
-        "a trained model",
-        "an imported encoder with a random decoder and head",
-        "train it first: geoseg train --init",
-    ))
 }
 
 fn shape(batch: &Batch) -> [usize; 4] {

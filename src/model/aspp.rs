@@ -5,6 +5,7 @@ use burn::tensor::{Tensor, backend::Backend};
 
 use super::{
     conv::Conv,
+    graph::{Graph, Image, Operator},
     mbconv::{BatchNormOptions, ConvNorm},
     noise::{self, Mode},
     survey::{Row, Survey},
@@ -74,5 +75,16 @@ impl<B: Kernels> Aspp<B> {
         }
         survey.of_means(&self.pooled.conv);
         self.combine.survey(&joined, survey)
+    }
+
+    pub(super) fn graph(&self, x: Image, graph: &mut Graph) -> Image {
+        let point = graph.conv_norm(&self.point, x);
+        let mut branches = vec![point];
+        branches.extend(self.dilated.iter().map(|branch| graph.conv_norm(branch, x)));
+        let whole = graph.apply(Operator::Mean, &[x]);
+        let whole = graph.conv_norm(&self.pooled, whole);
+        branches.push(graph.apply(Operator::Spread, &[whole, point]));
+        let joined = graph.concat(&branches);
+        graph.conv_norm(&self.combine, joined)
     }
 }

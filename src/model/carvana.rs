@@ -6,13 +6,14 @@ use burn::tensor::{Tensor, activation::relu, backend::Backend, module::max_pool2
 
 use super::{
     conv::Conv,
+    graph::{Graph, Image, Operator},
     mbconv::{BatchNormOptions, ConvNorm},
     noise::Mode,
     spec::ModelSpec,
     survey::{Row, Survey},
 };
 use crate::Result;
-use crate::kernels::{self, Kernels, Padding, Sliding};
+use crate::kernels::{self, Activation, Kernels, Padding, Sliding};
 
 /// Filters at stride 1, 2, 4, and 8 in the centre.
 const FILTERS: [usize; 3] = [64, 128, 256];
@@ -50,6 +51,10 @@ impl<B: Kernels> Stack<B> {
 
     fn survey(&self, x: &Row, survey: &mut Survey) -> Row {
         self.layers.iter().fold(x.clone(), |x, layer| layer.survey(&x, survey))
+    }
+
+    fn graph(&self, x: Image, graph: &mut Graph) -> Image {
+        self.layers.iter().fold(x, |x, layer| graph.conv_norm(layer, x))
     }
 }
 
@@ -117,6 +122,22 @@ impl<B: Kernels> CarvanaUnet<B> {
         }
         survey.conv(&self.head, &x)
     }
+
+    pub(super) fn graph(&self, mut x: Image, graph: &mut Graph) -> Image {
+        let mut skips = Vec::with_capacity(self.down.len());
+        for stack in &self.down {
+            let skip = stack.graph(x, graph);
+            x = graph.apply(Operator::MaxPool, &[skip]);
+            skips.push(skip);
+        }
+        x = self.centre.graph(x, graph);
+        for (stack, skip) in self.up.iter().zip(skips.into_iter().rev()) {
+            let above = graph.nearest(x, 2);
+            let joined = graph.concat(&[skip, above]);
+            x = stack.graph(joined, graph);
+        }
+        graph.conv(&self.head, x)
+    }
 }
 
 /// Three convolutions: what texture and a few pixels around tell.
@@ -158,5 +179,13 @@ impl<B: Kernels> CarvanaCnn<B> {
         let x = survey.conv(&self.first, x);
         let x = survey.conv(&self.second, &x);
         survey.conv(&self.head, &x)
+    }
+
+    pub(super) fn graph(&self, x: Image, graph: &mut Graph) -> Image {
+        let x = graph.conv(&self.first, x);
+        let x = graph.activate(Activation::Relu, x);
+        let x = graph.conv(&self.second, x);
+        let x = graph.activate(Activation::Relu, x);
+        graph.conv(&self.head, x)
     }
 }

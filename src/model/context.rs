@@ -4,11 +4,15 @@ use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation, backend::Backend};
 
 use super::conv::{Conv, zeros};
+use super::graph::{Graph, Image, Operator, SumOver, floats};
 use super::survey::{Row, Survey};
 use crate::kernels::{self, Activation, Kernels, Norm, NormOver};
 
 /// Channels between the two layers.
 const BOTTLENECK: usize = 8;
+
+/// Epsilon of the normalisation between them.
+const EPS: f64 = 1e-5;
 
 /// Layer normalisation over the channels of a vector.
 #[derive(Module, Debug)]
@@ -28,9 +32,14 @@ impl<B: Kernels> LayerNorm<B> {
     fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         let [n, c] = x.dims();
         // One group of all channels.
-        let norm = Norm { over: NormOver::Groups(1), eps: 1e-5, activation: Activation::Relu };
+        let norm = Norm { over: NormOver::Groups(1), eps: EPS, activation: Activation::Relu };
         let (weight, bias) = (self.weight.val().reshape([c]), self.bias.val().reshape([c]));
         kernels::normalize(x.reshape([n, c, 1, 1]), weight, bias, norm).0.reshape([n, c])
+    }
+
+    fn graph(&self, x: Image, graph: &mut Graph) -> Image {
+        let affine = (floats(self.weight.val()), floats(self.bias.val()));
+        graph.normalise((1, EPS), affine, Activation::Relu, x)
     }
 }
 
@@ -77,5 +86,16 @@ impl<B: Kernels> ContextBlock<B> {
         survey.of_means(&self.reduce);
         survey.of_means(&self.expand);
         x.clone()
+    }
+
+    pub(super) fn graph(&self, x: Image, graph: &mut Graph) -> Image {
+        let weight = graph.conv(&self.mask, x);
+        let weight = graph.apply(Operator::Softmax(SumOver::Pixels), &[weight]);
+        let weighted = graph.multiply(x, weight);
+        let context = graph.apply(Operator::Sum, &[weighted]);
+        let context = graph.conv(&self.reduce, context);
+        let context = self.norm.graph(context, graph);
+        let context = graph.conv(&self.expand, context);
+        graph.add(x, context)
     }
 }

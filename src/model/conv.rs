@@ -56,6 +56,11 @@ impl<B: Kernels> Conv<B> {
         }
     }
 
+    /// Number of groups of channels that do not mix.
+    pub(super) fn groups(&self) -> usize {
+        if self.depthwise { self.weight.dims()[0] } else { 1 }
+    }
+
     /// `[n, in, h, w]` to `[n, out, h', w']`.
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         if self.depthwise {

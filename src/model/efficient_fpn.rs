@@ -9,7 +9,8 @@ use super::{
     context::ContextBlock,
     conv::Conv,
     efficientnet::EfficientNet,
-    fpn::Ladder,
+    fpn::{Ladder, level},
+    graph::{Graph, Image, Operator, SumOver},
     linear::Linear,
     mbconv::{BatchNormOptions, ConvNorm},
     noise::{self, Mode},
@@ -182,6 +183,36 @@ impl<B: Kernels> EfficientFpn<B> {
         }
         survey.conv(&self.dice, &x);
         survey.conv(&self.focal, &x).bilinear(4, false)
+    }
+
+    /// Of the logits, as in evaluation.
+    pub(super) fn graph(&self, x: Image, graph: &mut Graph) -> Image {
+        let [_, c2, c3, c4, head] = self.encoder.graph(x, graph);
+        let [l5, l4, l3, l2] = &self.laterals;
+        let p5 = graph.conv(l5, head);
+        let p4 = level(l4, c4, p5, graph);
+        let p3 = level(l3, c3, p4, graph);
+        let p2 = level(l2, c2, p3, graph);
+        let levels =
+            [self.top1.graph(p4, graph), self.top2.graph(p3, graph), graph.conv(&self.top3, p2)];
+        let x = graph.concat(&levels);
+        let x = match &self.context {
+            Some(context) => context.graph(x, graph),
+            None => x,
+        };
+        let x = self.aspp.graph(x, graph);
+        let mut x = graph.conv_norm(&self.top4, x);
+        if let Some(attention) = &self.attention {
+            let factor = graph.conv(attention, x);
+            let factor = graph.apply(Operator::Tanh, &[factor]);
+            x = graph.multiply(x, factor);
+        }
+        let focal = graph.conv(&self.focal, x);
+        let probability = graph.apply(Operator::Softmax(SumOver::Channels), &[focal]);
+        let probability = graph.bilinear(probability, 4, false);
+        let least = LEAST_PROBABILITY as f32;
+        let of_classes = graph.apply(Operator::Log { least }, &[probability]);
+        graph.second_less_first(of_classes)
     }
 }
 

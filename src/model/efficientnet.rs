@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     conv::Conv,
+    graph::{Graph, Image},
     mbconv::{BatchNormOptions, BlockShape, ConvNorm, MbConv},
     noise::Mode,
     spec::ModelSpec,
@@ -103,6 +104,20 @@ impl Variant {
     /// Number of blocks.
     pub fn blocks(&self) -> usize {
         STAGES.iter().map(|stage| self.repeats(stage.4)).sum()
+    }
+
+    /// Channels in and out of the convolution behind the blocks.
+    pub fn head_channels(&self) -> (usize, usize) {
+        (self.channels(320), self.channels(1280))
+    }
+
+    /// Whether two ways to pad are one for this size.
+    pub fn pads_alike(&self, a: Padding, b: Padding) -> bool {
+        let moves = |padding| {
+            let (stem, blocks) = self.layout(padding, 0.0);
+            std::iter::once(stem).chain(blocks.into_iter().map(|block| block.sliding))
+        };
+        moves(a).eq(moves(b))
     }
 
     /// The stem and all blocks: its padding, then the blocks' shapes in order.
@@ -213,7 +228,7 @@ impl<B: Kernels> EfficientNet<B> {
     pub fn with_head(spec: &ModelSpec, device: &B::Device) -> Result<Self> {
         let encoder = Self::of(spec, device)?;
         let variant = Self::variant(spec)?;
-        let (channels_in, channels_out) = (variant.channels(320), variant.channels(1280));
+        let (channels_in, channels_out) = variant.head_channels();
         let conv = Conv::pointwise(channels_in, channels_out, false, device);
         let norm = BatchNormOptions::of(spec);
         let head = ConvNorm::new(conv, channels_out, norm, Activation::Silu, device);
@@ -329,6 +344,40 @@ impl<B: Kernels> EfficientNet<B> {
         }
         let top = match &self.head {
             Some(head) => head.survey(&x, survey),
+            None => x,
+        };
+        (skips, top)
+    }
+
+    /// [`Self::forward`] as operators.
+    pub(super) fn graph(&self, x: Image, graph: &mut Graph) -> [Image; 5] {
+        let mut x = graph.conv_norm(&self.stem, x);
+        let mut features = [x; 5];
+        for (index, block) in self.blocks.iter().enumerate() {
+            (_, x) = block.graph(x, graph);
+            if let Some(level) = self.taps.iter().position(|tap| *tap == index) {
+                features[level + 1] = x;
+            }
+        }
+        if let Some(head) = &self.head {
+            features[4] = graph.conv_norm(head, x);
+        }
+        features
+    }
+
+    /// [`Self::forward_expanded`] as operators.
+    pub(super) fn graph_expanded(&self, x: Image, graph: &mut Graph) -> (Vec<Image>, Image) {
+        let mut x = graph.conv_norm(&self.stem, x);
+        let mut skips = Vec::with_capacity(4);
+        for block in &self.blocks {
+            let (expanded, out) = block.graph(x, graph);
+            if block.halves() {
+                skips.push(expanded);
+            }
+            x = out;
+        }
+        let top = match &self.head {
+            Some(head) => graph.conv_norm(head, x),
             None => x,
         };
         (skips, top)

@@ -6,6 +6,7 @@ use burn::tensor::{DType, Tensor, backend::Backend};
 use super::{
     conv::Conv,
     efficientnet::EfficientNet,
+    graph::{Graph, Image},
     noise,
     noise::Mode,
     norm::GroupNorm,
@@ -89,6 +90,26 @@ impl<B: Kernels> Ladder<B> {
             if unit.doubles { x.bilinear(2, self.align_corners) } else { x }
         })
     }
+
+    pub(super) fn graph(&self, x: Image, graph: &mut Graph) -> Image {
+        self.units.iter().fold(x, |x, unit| {
+            let x = graph.conv(&unit.conv, x);
+            let x = graph.group_norm(&unit.norm, Activation::Relu, x);
+            if unit.doubles { graph.bilinear(x, 2, self.align_corners) } else { x }
+        })
+    }
+}
+
+/// A level of a pyramid: the feature through its convolution, plus the level above, doubled.
+pub(super) fn level<B: Kernels>(
+    lateral: &Conv<B>,
+    feature: Image,
+    above: Image,
+    graph: &mut Graph,
+) -> Image {
+    let x = graph.conv(lateral, feature);
+    let above = graph.nearest(above, 2);
+    graph.add(x, above)
 }
 
 /// Top-down pyramid and the ladders to stride 4.
@@ -158,6 +179,17 @@ impl<B: Kernels> FpnDecoder<B> {
             .zip([p5, p4, p3, p2])
             .fold(sum, |sum, (ladder, p)| sum.joined(&ladder.survey(&p, survey)))
     }
+
+    fn graph(&self, [_, c2, c3, c4, c5]: [Image; 5], graph: &mut Graph) -> Image {
+        let p5 = graph.conv(&self.p5, c5);
+        let p4 = level(&self.p4.skip, c4, p5, graph);
+        let p3 = level(&self.p3.skip, c3, p4, graph);
+        let p2 = level(&self.p2.skip, c2, p3, graph);
+        let levels = self.seg_blocks.iter().zip([p5, p4, p3, p2]);
+        let mut levels = levels.map(|(ladder, p)| ladder.graph(p, graph)).collect::<Vec<_>>();
+        let first = levels.remove(0);
+        levels.into_iter().fold(first, |sum, x| graph.add(sum, x))
+    }
 }
 
 /// Encoder, decoder and head.
@@ -195,5 +227,12 @@ impl<B: Kernels> Fpn<B> {
         let features = self.encoder.survey(x, survey);
         let x = self.decoder.survey(&features, survey);
         survey.conv(&self.head, &x).bilinear(4, true)
+    }
+
+    pub(super) fn graph(&self, x: Image, graph: &mut Graph) -> Image {
+        let features = self.encoder.graph(x, graph);
+        let x = self.decoder.graph(features, graph);
+        let logits = graph.conv(&self.head, x);
+        graph.bilinear(logits, 4, true)
     }
 }

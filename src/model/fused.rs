@@ -14,6 +14,7 @@ use super::{
     conv::Conv,
     efficientnet::EfficientNet,
     fpn::{Fpn, Unit},
+    graph::floats as values,
     mbconv::{ConvNorm, MbConv},
 };
 pub use crate::kernels::nhwc::{Layer, Work};
@@ -23,31 +24,12 @@ use crate::kernels::{
     nhwc::{Conv3x3, Depthwise, Image, Pointwise, Pool, Stem, logits, upsample},
 };
 
-fn values<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
-    // Parameters are single precision on every backend, or convert to it.
-    tensor.into_data().convert::<f32>().into_vec().unwrap_or_default()
-}
-
 fn parameter<B: Backend, const D: usize>(parameter: &Param<Tensor<B, D>>) -> Vec<f32> {
     values(parameter.val())
 }
 
-/// Weights `[out, ..]` with the normalisation behind them multiplied in, and the bias that is left of it.
-fn folded<B: Kernels>(layer: &ConvNorm<B>) -> (Vec<f32>, Vec<f32>) {
-    let (scale, shift) = layer.norm.settled_affine();
-    let (scale, shift) = (values(scale), values(shift));
-    let mut weight = parameter(&layer.conv.weight);
-    let of_output = weight.len() / scale.len();
-    for (weights, scale) in weight.chunks_exact_mut(of_output).zip(&scale) {
-        for weight in weights {
-            *weight *= scale;
-        }
-    }
-    (weight, shift)
-}
-
 fn pointwise_norm<B: Kernels>(layer: &ConvNorm<B>) -> Pointwise {
-    let (weight, bias) = folded(layer);
+    let (weight, bias) = layer.folded();
     let inputs = weight.len() / bias.len();
     Pointwise::new(&bias, inputs, layer.activation, |o, i| weight[o * inputs + i])
 }
@@ -76,7 +58,7 @@ struct Block {
 
 impl Block {
     fn new<B: Kernels>(index: usize, block: &MbConv<B>) -> Self {
-        let (weight, bias) = folded(&block.depthwise);
+        let (weight, bias) = block.depthwise.folded();
         let [_, _, kernel, _] = block.depthwise.conv.weight.dims();
         let [outputs, _, _, _] = block.project.conv.weight.dims();
         let layer = &block.depthwise;
@@ -127,7 +109,7 @@ struct Encoder {
 
 impl Encoder {
     fn new<B: Kernels>(encoder: &EfficientNet<B>) -> Self {
-        let (weight, bias) = folded(&encoder.stem);
+        let (weight, bias) = encoder.stem.folded();
         let [outputs, bands, kernel, _] = encoder.stem.conv.weight.dims();
         let (sliding, activation) = (encoder.stem.conv.sliding, encoder.stem.activation);
         Self {

@@ -5,6 +5,7 @@ use burn::tensor::{Tensor, backend::Backend};
 
 use super::{
     conv::Conv,
+    graph::{Graph, Image, Operator, floats},
     noise,
     noise::Mode,
     norm::BatchNorm2d,
@@ -69,6 +70,20 @@ impl<B: Kernels> ConvNorm<B> {
         self.norm.forward(self.conv.forward(x), self.activation, mode)
     }
 
+    /// Weights `[out, ..]` with the normalisation multiplied in, and the bias that is left of it.
+    pub(super) fn folded(&self) -> (Vec<f32>, Vec<f32>) {
+        let (scale, shift) = self.norm.settled_affine();
+        let (scale, shift) = (floats(scale), floats(shift));
+        let mut weight = floats(self.conv.weight.val());
+        let of_output = weight.len() / scale.len();
+        for (weights, scale) in weight.chunks_exact_mut(of_output).zip(&scale) {
+            for weight in weights {
+                *weight *= scale;
+            }
+        }
+        (weight, shift)
+    }
+
     pub(super) fn survey(&self, x: &Row, survey: &mut Survey) -> Row {
         survey.conv(&self.conv, x)
     }
@@ -87,6 +102,15 @@ impl<B: Kernels> SqueezeExcite<B> {
     /// `[n, c, h, w]` to the same shape.
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         kernels::squeeze_excite(x, self.reduce.as_matrix(), self.expand.as_matrix())
+    }
+
+    fn graph(&self, x: Image, graph: &mut Graph) -> Image {
+        let mean = graph.apply(Operator::Mean, &[x]);
+        let reduced = graph.conv(&self.reduce, mean);
+        let reduced = graph.activate(Activation::Silu, reduced);
+        let gate = graph.conv(&self.expand, reduced);
+        let gate = graph.apply(Operator::Sigmoid, &[gate]);
+        graph.multiply(x, gate)
     }
 }
 
@@ -205,5 +229,17 @@ impl<B: Kernels> MbConv<B> {
         survey.of_means(&self.excite.expand);
         let out = self.project.survey(&out, survey);
         (expanded, if self.residual { out.joined(x) } else { out })
+    }
+
+    /// The expanded image and the output.
+    pub(super) fn graph(&self, x: Image, graph: &mut Graph) -> (Image, Image) {
+        let expanded = match &self.expand {
+            Some(expand) => graph.conv_norm(expand, x),
+            None => x,
+        };
+        let out = graph.conv_norm(&self.depthwise, expanded);
+        let out = self.excite.graph(out, graph);
+        let out = graph.conv_norm(&self.project, out);
+        (expanded, if self.residual { graph.add(out, x) } else { out })
     }
 }

@@ -5,6 +5,7 @@ use burn::tensor::{Tensor, TensorData, backend::Backend};
 
 use super::{
     conv::zeros,
+    graph::{Graph, Image},
     noise::Mode,
     spec::ModelSpec,
     survey::{Row, Survey},
@@ -44,6 +45,10 @@ impl<B: Kernels> MeanMask<B> {
     #[expect(clippy::unused_self, reason = "other networks walk their layers")]
     pub(super) fn survey(&self, x: &Row, _: &mut Survey) -> Row {
         x.unseeing()
+    }
+
+    pub(super) fn graph(&self, x: Image, graph: &mut Graph) -> Image {
+        graph.stretched(self.logits.val(), x)
     }
 }
 

@@ -9,6 +9,7 @@ pub mod efficient_fpn;
 pub mod efficientnet;
 pub mod fpn;
 pub mod fused;
+pub mod graph;
 mod init;
 pub mod linear;
 pub mod mbconv;
@@ -31,6 +32,7 @@ pub use carvana::{CarvanaCnn, CarvanaUnet};
 pub use efficient_fpn::EfficientFpn;
 pub use fpn::Fpn;
 pub use fused::FusedNetwork;
+pub use graph::Graph;
 pub use mean_mask::MeanMask;
 pub use noise::Mode;
 pub use registry::Listed;
@@ -41,6 +43,7 @@ pub use unet_expand::UnetExpand;
 pub use weights::{load, save};
 
 use crate::{Result, kernels, kernels::Kernels};
+use graph::Image;
 use registry::architectures;
 use survey::{Row, Survey};
 
@@ -119,6 +122,14 @@ impl<B: Kernels> Network<B> {
 
     fn run(&self, x: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
         kernels::in_format(self.arch.forward(x, mode), DType::F32)
+    }
+
+    /// The operators that compute logits, as [`Network::forward`] does of images that need not be continued: their height and
+    /// width are multiples of [`Listed::multiple_px`].
+    pub fn graph(&self) -> Graph {
+        let (mut graph, input) = Graph::new();
+        self.arch.graph(input, &mut graph);
+        graph
     }
 
     /// Number of trainable values.

@@ -22,7 +22,8 @@ pub struct Listed {
 /// ```
 ///
 /// A type has `new(&ModelSpec, &Device) -> Result<Self>` with zero weights, `forward(images, Mode) -> logits` for sizes that are
-/// multiples, and `survey(&Row, &mut Survey) -> Row`, which says what `forward` computes; an encoder is its field `encoder`.
+/// multiples, `survey(&Row, &mut Survey) -> Row` and `graph(Image, &mut Graph) -> Image`, which say what `forward` costs and
+/// computes; an encoder is its field `encoder`.
 macro_rules! architectures {
     (@has encoder) => { true };
     (@has no_encoder) => { false };
@@ -82,6 +83,12 @@ macro_rules! architectures {
             fn survey(&self, x: &Row, survey: &mut Survey) -> Row {
                 match self {
                     $(Self::$network(network) => network.survey(x, survey),)+
+                }
+            }
+
+            fn graph(&self, x: Image, graph: &mut Graph) -> Image {
+                match self {
+                    $(Self::$network(network) => network.graph(x, graph),)+
                 }
             }
         }

@@ -6,6 +6,7 @@ use burn::tensor::{Tensor, backend::Backend};
 use super::{
     conv::Conv,
     efficientnet::EfficientNet,
+    graph::{Graph, Image},
     mbconv::{BatchNormOptions, ConvNorm},
     noise::Mode,
     spec::ModelSpec,
@@ -65,6 +66,11 @@ impl<B: Kernels> Block<B> {
     pub(super) fn survey(&self, x: &Row, survey: &mut Survey) -> Row {
         let x = self.conv1.survey(x, survey);
         self.conv2.survey(&x, survey)
+    }
+
+    pub(super) fn graph(&self, x: Image, graph: &mut Graph) -> Image {
+        let x = graph.conv_norm(&self.conv1, x);
+        graph.conv_norm(&self.conv2, x)
     }
 }
 
@@ -126,5 +132,18 @@ impl<B: Kernels> Unet<B> {
             x = block.survey(&x, survey);
         }
         survey.conv(&self.head, &x)
+    }
+
+    pub(super) fn graph(&self, x: Image, graph: &mut Graph) -> Image {
+        let [c1, c2, c3, c4, mut x] = self.encoder.graph(x, graph);
+        let skips = [Some(c4), Some(c3), Some(c2), Some(c1), None];
+        for (block, skip) in self.decoder.blocks.iter().zip(skips) {
+            x = graph.nearest(x, 2);
+            if let Some(skip) = skip {
+                x = graph.concat(&[x, skip]);
+            }
+            x = block.graph(x, graph);
+        }
+        graph.conv(&self.head, x)
     }
 }

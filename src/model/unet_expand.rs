@@ -7,6 +7,7 @@ use burn::tensor::{Tensor, backend::Backend};
 use super::{
     conv::Conv,
     efficientnet::EfficientNet,
+    graph::{Graph, Image},
     mbconv::BatchNormOptions,
     noise::{self, Mode},
     spec::ModelSpec,
@@ -72,5 +73,17 @@ impl<B: Kernels> UnetExpand<B> {
             x = block.survey(&x, survey);
         }
         survey.conv(&self.head, &x)
+    }
+
+    pub(super) fn graph(&self, x: Image, graph: &mut Graph) -> Image {
+        let (mut skips, mut x) = self.encoder.graph_expanded(x, graph);
+        for block in &self.decoder.blocks {
+            x = graph.bilinear(x, 2, false);
+            if let Some(skip) = skips.pop() {
+                x = graph.concat(&[x, skip]);
+            }
+            x = block.graph(x, graph);
+        }
+        graph.conv(&self.head, x)
     }
 }

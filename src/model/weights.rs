@@ -22,6 +22,16 @@ pub const SPEC: &str = "geoseg.spec";
 /// Free text about a model (how it was trained, from what): metadata of the file beside the spec.
 pub type Provenance = BTreeMap<String, String>;
 
+/// The provenance with what it holds as JSON opened up.
+pub fn opened(provenance: &Provenance) -> serde_json::Map<String, serde_json::Value> {
+    use serde_json::Value;
+    let value = |text: &String| match serde_json::from_str(text) {
+        Ok(value @ (Value::Object(_) | Value::Array(_))) => value,
+        _ => Value::String(text.clone()),
+    };
+    provenance.iter().map(|(key, text)| (key.clone(), value(text))).collect()
+}
+
 /// Writes a model, replacing what was there. The same model and provenance give the same bytes.
 ///
 /// # Errors

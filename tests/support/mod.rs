@@ -6,5 +6,6 @@
 )]
 
 pub mod program;
+pub mod python;
 pub mod reference;
 pub mod shared;
