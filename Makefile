@@ -31,7 +31,7 @@ GEOSEG := $(TARGET_DIR)/release/geoseg
 folder_of = @$(if $(filter runs/%,$(1)),mkdir -p $(dir $(1)),true)
 OPTIONS = $(foreach file,$(CONFIG),--config $(file)) $(foreach pair,$(SET),--set $(pair)) $(ARGS)
 
-.PHONY: help install-deps build demo test check fmt clippy deny doc tiles train infer eval gpu-bundle gpu-check bench
+.PHONY: help install-deps build demo test fuzz check fmt clippy deny doc tiles train infer eval gpu-bundle gpu-check bench
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -108,6 +108,11 @@ eval: build ## Compare: PREDICTED=buildings.geojson TRUTH=truth.geojson [SCENE=s
 
 test: install-deps ## Build and pass all tests
 	cargo test --locked --features $(FEATURES)
+
+TIME := 60
+fuzz: install-deps ## Damaged weights until something breaks or TIME=60 seconds are over (needs cargo-fuzz and nightly Rust)
+	@mkdir -p fuzz/corpus/checkpoint
+	cargo +nightly fuzz run checkpoint fuzz/corpus/checkpoint fuzz/seeds/checkpoint -- -max_total_time=$(TIME) -rss_limit_mb=2048
 
 check: fmt clippy deny doc ## What CI checks: format, lints, licences, documentation
 

@@ -202,7 +202,7 @@ mod tests {
         let generic = of_backend::<Flex>(&FlexDevice, 64, 1 << 12).unwrap();
         assert_eq!(generic.registers_gflop_s, None);
         for rate in [
-            registers(),
+            registers(multiply_adds),
             gemm(96).unwrap(),
             copy(1 << 16).unwrap(),
             generic.compute_gflop_s(),

@@ -32,7 +32,15 @@ const EXPECTED: &str = "weights as .pth, .pt or .safetensors";
 /// [`Error::Io`]; [`Error::Input`] if it is damaged or holds something else than weights.
 pub fn read(path: &Path) -> Result<Checkpoint> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    parse(&bytes).map_err(|problem| problem.of(path))
+    decode(&bytes, path)
+}
+
+/// As [`read`], for the contents of the file `path`.
+///
+/// # Errors
+/// [`Error::Input`] likewise.
+pub fn decode(bytes: &[u8], path: &Path) -> Result<Checkpoint> {
+    parse(bytes).map_err(|problem| problem.of(path))
 }
 
 fn parse(bytes: &[u8]) -> Parsed<Checkpoint> {

@@ -1,0 +1,99 @@
+//! One training step beside segmentation_models_pytorch in double precision: the loss, and the norm of every gradient.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests; says how far apart they are")]
+
+mod support;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use burn::backend::{Autodiff, Flex};
+use burn::module::AutodiffModule;
+use burn::optim::GradientsParams;
+use burn::tensor::{Tensor, TensorData};
+use geoseg::export::{self, Format, Options};
+use geoseg::model::weights::{self, Provenance};
+use geoseg::model::{ModelSpec, Network, named_ids};
+use geoseg::train::losses::{Truth, bce};
+use support::program::Place;
+use support::python::{Python, write_floats};
+use support::reference::{json, stream, values};
+
+type Diff = Autodiff<Flex>;
+
+const SHAPE: [usize; 4] = [2, 3, 128, 160];
+
+fn tensor(values: &[f32], shape: [usize; 4]) -> Tensor<Diff, 4> {
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), &Default::default())
+}
+
+/// Loss and norms of our step, and of theirs.
+fn both(python: &Python, spec: &ModelSpec) -> [(f64, HashMap<String, f64>); 2] {
+    let place = Place::new();
+    let file = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
+    let network = Network::<Diff>::seeded(spec, 3, &Default::default()).unwrap();
+    let model = file("model.safetensors");
+    weights::save(Path::new(&model), spec, &network.valid(), &Provenance::new()).unwrap();
+    let options =
+        Options { format: Format::Safetensors, tile_px: None, card: false, overwrite: true };
+    let exported = file("smp.safetensors");
+    let report = export::run(Path::new(&model), &options, Path::new(&exported)).unwrap();
+
+    let [n, c, h, w] = SHAPE;
+    let image: Vec<f32> = stream("step.image", n * c * h * w).map(|u| 1.5 * u as f32).collect();
+    let truth = stream("step.truth", n * h * w).map(|u| f32::from(u8::from(u > 0.4)));
+    let truth: Vec<f32> = truth.collect();
+    write_floats(Path::new(&file("image")), &image);
+    write_floats(Path::new(&file("truth")), &truth);
+    let sizes = SHAPE.map(|size| size.to_string());
+    let (image_file, truth_file, out) = (file("image"), file("truth"), file("out.json"));
+    let smp = report.smp.unwrap();
+    let mut arguments = vec![smp.as_str(), &exported, &image_file, &truth_file];
+    arguments.extend(sizes.iter().map(String::as_str));
+    arguments.push(&out);
+    python.run("smp_step.py", &arguments);
+    let theirs = json(Path::new(&out));
+    let norms = theirs["norms"].as_object().unwrap().iter();
+    let norms = norms.map(|(name, norm)| (name.clone(), norm.as_f64().unwrap())).collect();
+    let theirs = (theirs["loss"].as_f64().unwrap(), norms);
+
+    let logits = network.forward_train(tensor(&image, SHAPE), 7);
+    let labels = tensor(&truth, [n, 1, h, w]);
+    let loss = bce(logits, &Truth { valid: labels.ones_like(), labels });
+    let value = f64::from(loss.clone().into_scalar());
+    let gradients = GradientsParams::from_grads(loss.backward(), &network);
+    let norm = |v: Vec<f32>| v.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+    let of = |(name, id)| Some((name, norm(values(gradients.get::<Flex, 4>(id)?))));
+    [(value, named_ids(&network).into_iter().filter_map(of).collect()), theirs]
+}
+
+#[test]
+fn a_training_step_has_the_loss_and_the_gradients_of_smp() {
+    let needed = ["torch", "safetensors.torch", "segmentation_models_pytorch"];
+    let Some(python) = Python::with(&needed) else { return };
+    for (arch, encoder) in
+        [("fpn", "b0"), ("fpn", "b1"), ("unet", "b0"), ("unet", "b1"), ("unet", "b7")]
+    {
+        let spec = ModelSpec {
+            arch: arch.into(),
+            encoder: format!("efficientnet-{encoder}"),
+            dropout: 0.0,
+            drop_connect: 0.0,
+            ..ModelSpec::default()
+        };
+        let [(loss, norms), (their_loss, their_norms)] = both(&python, &spec);
+        let apart = (loss - their_loss).abs() / their_loss;
+        assert!(apart < 1e-5, "{arch} {encoder}: loss {loss}, theirs {their_loss}");
+        let largest = their_norms.values().copied().fold(0.0, f64::max);
+        // Those of smaller ones are rounding: shifts that a later normalisation removes.
+        let counting = || their_norms.iter().filter(|(_, norm)| **norm > 1e-6 * largest);
+        assert!(counting().count() > 200, "{arch} {encoder}: {} gradients", counting().count());
+        let far = |(name, norm): (&String, &f64)| {
+            let ours = norms.get(name).unwrap_or_else(|| panic!("{arch}: no gradient of {name}"));
+            ((ours - norm).abs() / norm, name.clone())
+        };
+        let worst = counting().map(far).max_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+        eprintln!("{arch} {encoder}: loss {apart:.1e}, norms {:.1e} ({})", worst.0, worst.1);
+        assert!(worst.0 < 1e-3, "{arch} {encoder}: {worst:?}");
+    }
+}
