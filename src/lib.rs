@@ -11,6 +11,7 @@ pub mod config;
 pub mod device;
 pub mod error;
 pub mod evaluate;
+pub mod explain;
 pub mod geo;
 pub mod import;
 pub mod infer;

@@ -5,6 +5,7 @@ use burn::tensor::{Tensor, activation, backend::Backend};
 
 use super::conv::{Conv, zeros};
 use super::survey::{Row, Survey};
+use super::tap::tap_block;
 use crate::kernels::{self, Activation, Kernels, Norm, NormOver};
 
 /// Channels between the two layers.
@@ -69,7 +70,7 @@ impl<B: Kernels> ContextBlock<B> {
         let context = self.norm.forward(self.reduce.forward_vectors(context)); // [n, 8]
         let context = self.expand.forward_vectors(context).reshape([n, c, 1, 1]);
         let context = kernels::in_format(context, x.dtype());
-        x + context
+        tap_block(self, x + context)
     }
 
     pub(super) fn survey(&self, x: &Row, survey: &mut Survey) -> Row {

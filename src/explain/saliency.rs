@@ -1,0 +1,272 @@
+//! Grad-CAM (Selvaraju et al. 2017) for segmentation (Seg-Grad-CAM, Vinogradova et al. 2020): where in a window a layer finds
+//! what speaks for a class.
+
+use std::path::Path;
+
+use burn::tensor::{Tensor, TensorData, backend::AutodiffBackend};
+use image::RgbImage;
+
+use super::{Subject, unknown, values};
+use crate::error::{Error, Result};
+use crate::infer;
+use crate::kernels::Kernels;
+use crate::model::registry::listed;
+use crate::model::tap::{self, LOGITS, Layer};
+use crate::model::{self, ModelSpec, Network};
+use crate::picture::heat::{self, HeatMap};
+
+/// A class activation map.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cam {
+    /// A weight a channel: the mean of the score's gradient over the channel's map.
+    pub weights: Vec<f32>,
+    /// What is above 0 in the weighted sum of the maps, `[row, col]` of the layer.
+    pub map: Vec<f32>,
+    /// Rows of the layer.
+    pub height: usize,
+    /// Columns of the layer.
+    pub width: usize,
+}
+
+/// Grad-CAM of a layer. `share` gets the logits `[classes, h, w]` of the one image `x` and returns what each counts in the
+/// score whose gradient is taken.
+///
+/// # Errors
+/// No layer has this name, or nothing that comes out of it reaches the score; whatever `share` says.
+pub fn grad_cam<B: AutodiffBackend + Kernels>(
+    network: &Network<B>,
+    x: Tensor<B, 4>,
+    layer: &str,
+    share: impl FnOnce(Vec<f32>) -> Result<Vec<f32>>,
+) -> Result<Cam> {
+    let device = x.device();
+    let (logits, recording) = tap::record(network, x, Some(layer));
+    let Some(maps) = recording.wanted else {
+        let known = recording.layers.iter().map(|layer| layer.name.as_str());
+        return Err(unknown("--layer", layer, known));
+    };
+    let shares = share(values(logits.clone().inner())?)?;
+    let shares = Tensor::from_data(TensorData::new(shares, logits.dims()), &device);
+    // Nothing of a layer beside the way to the logits reaches them; with nothing added of it, it has a gradient of 0 all the same.
+    let score = (logits * shares).sum() + maps.clone().sum() * 0.0;
+    let Some(gradient) = maps.grad(&score.backward()) else {
+        return Err(without_influence(layer));
+    };
+    let [_, channels, height, width] = maps.dims();
+    let weights = gradient.mean_dim(3).mean_dim(2); // [1, channels, 1, 1]
+    let map = (maps.inner() * weights.clone()).sum_dim(1).clamp_min(0.0); // [1, 1, height, width]
+    let weights = values(weights)?;
+    debug_assert_eq!(weights.len(), channels);
+    if weights.iter().all(|weight| *weight == 0.0) {
+        return Err(without_influence(layer));
+    }
+    Ok(Cam { weights, map: values(map)?, height, width })
+}
+
+fn without_influence(layer: &str) -> Error {
+    Error::config("--layer", format!("`{layer}` has no influence on the score; choose another"))
+}
+
+/// The layer to look at where none is named: the last of those with the smallest maps, the bottleneck, where a network knows
+/// most of what it sees and least of where. The head and what has no place (means over the image) are left out.
+pub fn bottleneck(layers: &[Layer]) -> Option<&Layer> {
+    let (head, layers) = layers
+        .iter()
+        .rev()
+        .find(|layer| layer.name != LOGITS)
+        .map_or((None, &layers[..0]), |head| (Some(&head.name), layers));
+    let area = |layer: &Layer| layer.shape[2] * layer.shape[3];
+    let looked_at =
+        |layer: &&Layer| layer.name != LOGITS && Some(&layer.name) != head && area(layer) > 1;
+    layers.iter().rev().filter(looked_at).min_by_key(|layer| area(layer))
+}
+
+/// What speaks for a class in a window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Saliency {
+    /// The class.
+    pub class: String,
+    /// The layer.
+    pub layer: String,
+    /// The layer's map.
+    pub cam: Cam,
+    /// Pixels of the window that are predicted as the class, `[row, col]`.
+    pub predicted: Vec<bool>,
+}
+
+/// Which pixels of a window are predicted, and what speaks for them.
+///
+/// A pixel is predicted where the class's probability reaches `threshold`; the score is the sum of the class's logits over
+/// these pixels.
+///
+/// # Errors
+/// No class or layer has this name, no pixel is predicted, or the model cannot be read.
+pub fn of(
+    subject: &Subject,
+    class: Option<&str>,
+    layer: Option<&str>,
+    threshold: f64,
+) -> Result<Saliency> {
+    let spec = &subject.spec;
+    let class = class_of(spec, class)?;
+    let layer = match layer {
+        Some(layer) => layer.to_owned(),
+        None => default_layer(subject)?,
+    };
+    let mut predicted = Vec::new();
+    let cam = crate::with_autodiff_backend!(&subject.device, |B, handle| {
+        let (_, network) = model::load::<B>(&subject.model, &handle)?;
+        // Only the gradient by the layer is asked for.
+        let network = burn::module::Module::no_grad(network);
+        grad_cam(&network, subject.images::<B>(&handle), &layer, |logits| {
+            predicted = subject.predicted(&logits, class, threshold);
+            if !predicted.contains(&true) {
+                let problem = format!(
+                    "no pixel of this window is predicted as `{}` (probability of {threshold} or more); choose a \
+                     window with some (--at), or lower polygonize.threshold",
+                    spec.classes[class]
+                );
+                return Err(Error::config("--at", problem));
+            }
+            let px = predicted.len();
+            let mut shares = vec![0.0; logits.len()];
+            for (share, predicted) in shares[class * px..].iter_mut().zip(&predicted) {
+                *share = f32::from(u8::from(*predicted));
+            }
+            Ok(shares)
+        })?
+    });
+    Ok(Saliency { class: spec.classes[class].clone(), layer, cam, predicted })
+}
+
+fn default_layer(subject: &Subject) -> Result<String> {
+    let layers = subject.layers()?;
+    bottleneck(&layers).map(|layer| layer.name.clone()).ok_or_else(|| {
+        let expected = "a network with layers between its images and its logits";
+        Error::input(&subject.model, expected, subject.spec.title(), "choose another model")
+    })
+}
+
+/// The index of a class; of the one that `geoseg infer` scores where none is named.
+fn class_of(spec: &ModelSpec, name: Option<&str>) -> Result<usize> {
+    let Some(name) = name else { return infer::scored_class(spec) };
+    spec.classes.iter().position(|class| class == name).ok_or_else(|| {
+        Error::config(
+            "--class",
+            format!("the model knows {}, but no `{name}`", spec.classes.join(", ")),
+        )
+    })
+}
+
+impl Subject {
+    /// The pixels with data whose probability reaches `threshold`.
+    fn predicted(&self, logits: &[f32], class: usize, threshold: f64) -> Vec<bool> {
+        let (batch, classes) = (&self.window.batch, self.spec.classes.len());
+        let scores = infer::probabilities(logits, batch, class, classes);
+        let pixels = scores.into_iter().zip(&self.window.valid);
+        pixels.map(|(score, valid)| *valid && f64::from(score) >= threshold).collect()
+    }
+}
+
+impl Saliency {
+    /// The map over the window's pixels, from 0 to 1 where it is largest.
+    ///
+    /// # Errors
+    /// The architecture is not known.
+    pub fn heat(&self, subject: &Subject) -> Result<Vec<f32>> {
+        let side = subject.window.batch.window_px;
+        // The network saw the window continued to this, half of it on each side.
+        let seen = side.next_multiple_of(listed(&subject.spec.arch)?.multiple_px);
+        let before = (seen - side) / 2;
+        let Cam { map, height, width, .. } = &self.cam;
+        let large = upsampled(map, (*height, *width), seen);
+        let rows = large.chunks_exact(seen).skip(before).take(side);
+        let heat: Vec<f32> = rows.flat_map(|row| row[before..before + side].to_vec()).collect();
+        let largest = heat.iter().fold(0f32, |largest, value| largest.max(*value));
+        let scale = if largest > 0.0 { 1.0 / largest } else { 0.0 };
+        Ok(heat.into_iter().map(|value| value * scale).collect())
+    }
+}
+
+/// A map brought to a square of `side` by bilinear interpolation between the centres of its pixels.
+fn upsampled(map: &[f32], (height, width): (usize, usize), side: usize) -> Vec<f32> {
+    // The two neighbours of every output pixel along an axis, and the weight of the second.
+    let taps = |len: usize| -> Vec<(usize, usize, f32)> {
+        let tap = |i: usize| {
+            let at = (i as f32 + 0.5) * len as f32 / side as f32 - 0.5;
+            let at = at.clamp(0.0, (len - 1) as f32);
+            (at as usize, (at as usize + 1).min(len - 1), at.fract())
+        };
+        (0..side).map(tap).collect()
+    };
+    let (rows, cols) = (taps(height), taps(width));
+    let mut large = Vec::with_capacity(side * side);
+    for (top, bottom, down) in rows {
+        for (left, right, along) in &cols {
+            let between = |row: usize| {
+                map[row * width + left] * (1.0 - along) + map[row * width + right] * along
+            };
+            large.push(between(top) * (1.0 - down) + between(bottom) * down);
+        }
+    }
+    large
+}
+
+/// Writes a PNG (replaced if there): the window with the prediction outlined, and the same under the map.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(out: &Path, subject: &Subject, found: &Saliency) -> Result<()> {
+    let heat = found.heat(subject)?;
+    let rgb: RgbImage = subject.picture();
+    let Cam { height, width, weights, .. } = &found.cam;
+    let title = format!("What speaks for `{}` in {}", found.class, found.layer);
+    let note = format!(
+        "Grad-CAM of {}: {} channels of {height} x {width} values, weighted by their gradients",
+        subject.spec.title(),
+        weights.len()
+    );
+    let outline_label = format!("predicted as {}", found.class);
+    let map = HeatMap {
+        rgb: &rgb,
+        heat: &heat,
+        outlined: &found.predicted,
+        title: &title,
+        note: &note,
+        outline_label: &outline_label,
+        heat_label: "the largest of this window",
+    };
+    heat::write(out, &map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_is_interpolated_between_centres_and_held_at_the_edge() {
+        let large = upsampled(&[0.0, 4.0, 8.0, 12.0], (2, 2), 4);
+        assert_eq!(large[..4], [0.0, 1.0, 3.0, 4.0]);
+        assert_eq!(large[4..8], [2.0, 3.0, 5.0, 6.0]);
+        assert_eq!(upsampled(&[3.0], (1, 1), 2), [3.0; 4]);
+    }
+
+    #[test]
+    fn the_bottleneck_is_the_last_of_the_smallest_maps() {
+        let layer = |name: &str, side| Layer { name: name.into(), shape: [1, 8, side, side] };
+        let layers = [
+            layer("stem", 16),
+            layer("deep", 4),
+            layer("deepest", 4),
+            layer("mean", 1),
+            layer("up", 16),
+            layer("head", 16),
+            layer(LOGITS, 64),
+        ];
+        assert_eq!(bottleneck(&layers).unwrap().name, "deepest");
+        // Where nothing halves, the last one before the head.
+        let flat = [layer("first", 64), layer("second", 64), layer("head", 64), layer(LOGITS, 64)];
+        assert_eq!(bottleneck(&flat).unwrap().name, "second");
+        assert_eq!(bottleneck(&[layer(LOGITS, 64)]), None);
+    }
+}
