@@ -11,8 +11,7 @@ use crate::picture::grid::{self, Cell};
 use crate::picture::ramp;
 
 /// Side of a map in the picture, pixels.
-const SIDE_PX: u32 = 160;
-const COLUMNS: usize = 8;
+const SIDE_PX: u32 = 128;
 /// Percentiles of a channel's values that become the darkest and the brightest colour.
 const DARKEST: f64 = 0.02;
 const BRIGHTEST: f64 = 0.98;
@@ -97,7 +96,7 @@ pub fn write(out: &Path, subject: &Subject, found: &Activations, most: usize) ->
         "{shown} of {} channels of {} x {} values, the most varied first; dark to bright: 2nd to 98th percentile of each",
         found.channels, found.height, found.width
     );
-    grid::write(out, (&title, &note), &cells, COLUMNS, SIDE_PX)
+    grid::write(out, (&title, &note), &cells, grid::columns(cells.len()), SIDE_PX)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ const MOST_FILTERS: usize = 64;
 const MOST_INPUTS: usize = 16;
 /// Side of a filter in the picture, pixels.
 const SIDE_PX: u32 = 84;
-/// Pictures in a row, about.
+/// Pictures in a row; more where a filter has more.
 const COLUMNS: usize = 8;
 
 /// A convolution of a model.
@@ -124,9 +124,9 @@ pub fn write(
     let note = format!(
         "{shown} of {filters} filters of {rows} x {cols}, {of_inputs}; mid-grey is 0, each filter by its largest weight"
     );
-    // Filters stay whole in their row.
-    let pictures = cells.len() / shown.max(1);
-    let columns = pictures * (COLUMNS / pictures.max(1)).max(1);
+    // The pictures of a filter stay in one row.
+    let pictures = (cells.len() / shown.max(1)).max(1);
+    let columns = pictures * (COLUMNS / pictures).max(1);
     grid::write(out, (&title, &note), &cells, columns, SIDE_PX)
 }
 

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::infer;
 use crate::kernels::Kernels;
 use crate::model::registry::listed;
-use crate::model::tap::{self, LOGITS, Layer};
+use crate::model::tap::{self, Layer};
 use crate::model::{self, ModelSpec, Network};
 use crate::picture::heat::{self, HeatMap};
 
@@ -52,11 +52,10 @@ pub fn grad_cam<B: AutodiffBackend + Kernels>(
     let Some(gradient) = maps.grad(&score.backward()) else {
         return Err(without_influence(layer));
     };
-    let [_, channels, height, width] = maps.dims();
+    let [_, _, height, width] = maps.dims();
     let weights = gradient.mean_dim(3).mean_dim(2); // [1, channels, 1, 1]
     let map = (maps.inner() * weights.clone()).sum_dim(1).clamp_min(0.0); // [1, 1, height, width]
     let weights = values(weights)?;
-    debug_assert_eq!(weights.len(), channels);
     if weights.iter().all(|weight| *weight == 0.0) {
         return Err(without_influence(layer));
     }
@@ -67,18 +66,20 @@ fn without_influence(layer: &str) -> Error {
     Error::config("--layer", format!("`{layer}` has no influence on the score; choose another"))
 }
 
-/// The layer to look at where none is named: the last of those with the smallest maps, the bottleneck, where a network knows
-/// most of what it sees and least of where. The head and what has no place (means over the image) are left out.
-pub fn bottleneck(layers: &[Layer]) -> Option<&Layer> {
-    let (head, layers) = layers
-        .iter()
-        .rev()
-        .find(|layer| layer.name != LOGITS)
-        .map_or((None, &layers[..0]), |head| (Some(&head.name), layers));
+/// The side of a layer's pixel in the window, at least, where no layer is named: a building is a few of them. At the bottleneck a
+/// village is one, and right before the head the map is little more than the prediction itself.
+const USUAL_STRIDE: usize = 8;
+
+/// The layer to look at where none is named: the last of those with the largest maps that are by [`USUAL_STRIDE`] smaller than
+/// the logits; where none is, the last before the head. What has no place (means over the image) is left out.
+pub fn usual(layers: &[Layer]) -> Option<&Layer> {
     let area = |layer: &Layer| layer.shape[2] * layer.shape[3];
-    let looked_at =
-        |layer: &&Layer| layer.name != LOGITS && Some(&layer.name) != head && area(layer) > 1;
-    layers.iter().rev().filter(looked_at).min_by_key(|layer| area(layer))
+    let (logits, layers) = layers.split_last()?;
+    let (_head, layers) = layers.split_last()?;
+    let looked_at = || layers.iter().filter(|layer| area(layer) > 1);
+    let coarse = |layer: &&Layer| area(layer) * USUAL_STRIDE.pow(2) <= area(logits);
+    // Of equal ones this takes the last.
+    looked_at().filter(coarse).max_by_key(|layer| area(layer)).or_else(|| looked_at().next_back())
 }
 
 /// What speaks for a class in a window.
@@ -136,12 +137,18 @@ pub fn of(
             Ok(shares)
         })?
     });
-    Ok(Saliency { class: spec.classes[class].clone(), layer, cam, predicted })
+    let class = spec.classes[class].clone();
+    if cam.map.iter().all(|value| *value == 0.0) {
+        tracing::warn!(
+            "{layer}: nothing in this window speaks for {class} there; look at another layer"
+        );
+    }
+    Ok(Saliency { class, layer, cam, predicted })
 }
 
 fn default_layer(subject: &Subject) -> Result<String> {
     let layers = subject.layers()?;
-    bottleneck(&layers).map(|layer| layer.name.clone()).ok_or_else(|| {
+    usual(&layers).map(|layer| layer.name.clone()).ok_or_else(|| {
         let expected = "a network with layers between its images and its logits";
         Error::input(&subject.model, expected, subject.spec.title(), "choose another model")
     })
@@ -252,21 +259,20 @@ mod tests {
     }
 
     #[test]
-    fn the_bottleneck_is_the_last_of_the_smallest_maps() {
+    fn the_usual_layer_is_the_last_of_stride_8() {
         let layer = |name: &str, side| Layer { name: name.into(), shape: [1, 8, side, side] };
-        let layers = [
-            layer("stem", 16),
-            layer("deep", 4),
-            layer("deepest", 4),
-            layer("mean", 1),
-            layer("up", 16),
-            layer("head", 16),
-            layer(LOGITS, 64),
-        ];
-        assert_eq!(bottleneck(&layers).unwrap().name, "deepest");
+        let logits = || [layer("head", 64), layer(tap::LOGITS, 64)];
+        let of = |layers: &[Layer]| {
+            let layers = [layers, &logits()[..]].concat();
+            usual(&layers).map(|layer| layer.name.clone())
+        };
+        let down = [layer("stem", 32), layer("eighth", 8), layer("deep", 2), layer("mean", 1)];
+        let up = [layer("up", 4), layer("up again", 8), layer("last", 16)];
+        assert_eq!(of(&[&down[..], &up[..]].concat()), Some("up again".to_owned()));
+        assert_eq!(of(&down), Some("eighth".to_owned()));
         // Where nothing halves, the last one before the head.
-        let flat = [layer("first", 64), layer("second", 64), layer("head", 64), layer(LOGITS, 64)];
-        assert_eq!(bottleneck(&flat).unwrap().name, "second");
-        assert_eq!(bottleneck(&[layer(LOGITS, 64)]), None);
+        assert_eq!(of(&[layer("first", 64), layer("second", 64)]), Some("second".to_owned()));
+        assert_eq!(of(&[]), None);
+        assert_eq!(usual(&[layer(tap::LOGITS, 64)]), None);
     }
 }

@@ -20,6 +20,8 @@ impl Input {
     /// given. A scene smaller than the window lies in its middle and is mirrored around. The place is a longitude and latitude
     /// (WGS 84), and a column and row in a scene without a coordinate reference system.
     ///
+    /// The pixels are those of [`super::run`]; where they are resampled, but for GDAL's rounding: a few may differ by 1 of 255.
+    ///
     /// # Errors
     /// The place lies outside the scene, the window holds no data, or the scene is damaged.
     pub fn single(&self, config: &InferenceConfig, at: Option<(f64, f64)>) -> Result<SingleWindow> {

@@ -60,6 +60,12 @@ pub fn write(
     save(path, &sheet)
 }
 
+/// From 6 to 11 columns: those that leave the fewest places of the last row empty.
+pub fn columns(cells: usize) -> usize {
+    let empty = |columns: &usize| cells.next_multiple_of(*columns) - cells;
+    (6..=11).rev().min_by_key(empty).unwrap_or(8)
+}
+
 /// Height of [`draw_head`], pixels.
 pub(super) fn head_px() -> u32 {
     GAP_PX + (text::line_height_px(TITLE_PX) + text::line_height_px(NOTE_PX)) as u32 + GAP_PX
@@ -97,6 +103,13 @@ mod tests {
         assert_eq!(large.dimensions(), (63, 42));
         assert!(large.enumerate_pixels().all(|(x, y, p)| p == picture.get_pixel(x / 21, y / 21)));
         assert_eq!(fitted(&RgbImage::new(300, 100), 60).dimensions(), (60, 20));
+    }
+
+    #[test]
+    fn rows_are_as_full_as_can_be() {
+        for (cells, expected) in [(65, 11), (17, 9), (33, 11), (64, 8), (0, 11)] {
+            assert_eq!(columns(cells), expected, "{cells}");
+        }
     }
 
     #[test]
