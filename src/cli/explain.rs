@@ -77,7 +77,7 @@ struct SaliencyArgs {
     /// The class, by default the one that `geoseg infer` scores
     #[arg(long, value_name = "NAME")]
     class: Option<String>,
-    /// A layer as the model file names it, by default the last one of stride 8; `list` lists them
+    /// A layer as the model file names it, by default the last of stride 8 on the way up; `list` lists them
     #[arg(long, value_name = "NAME")]
     layer: Option<String>,
     #[command(flatten)]

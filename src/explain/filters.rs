@@ -11,9 +11,10 @@ use crate::error::{Error, Result};
 use crate::model::{self, ModelSpec, named_tensors};
 use crate::picture::grid::{self, Cell};
 
-/// Filters in a picture, and input channels of each: beyond that nobody looks.
+/// Filters in a picture, input channels of each, and both multiplied: beyond that nobody looks.
 const MOST_FILTERS: usize = 64;
 const MOST_INPUTS: usize = 16;
+const MOST_PICTURES: usize = 256;
 /// Side of a filter in the picture, pixels.
 const SIDE_PX: u32 = 84;
 /// Pictures in a row; more where a filter has more.
@@ -112,7 +113,9 @@ pub fn write(
     bands: Option<&[String]>,
 ) -> Result<()> {
     let [filters, inputs, rows, cols] = convolution.shape;
-    let shown = filters.min(MOST_FILTERS);
+    // Three inputs are one picture.
+    let pictures = if inputs == 3 { 1 } else { inputs.clamp(1, MOST_INPUTS) };
+    let shown = filters.min(MOST_FILTERS).min(MOST_PICTURES / pictures);
     let cells: Vec<Cell> = (0..shown).flat_map(|filter| convolution.cells(filter, bands)).collect();
     let title = format!("{} of {model}", convolution.name);
     let of_inputs = match inputs {
@@ -125,7 +128,6 @@ pub fn write(
         "{shown} of {filters} filters of {rows} x {cols}, {of_inputs}; mid-grey is 0, each filter by its largest weight"
     );
     // The pictures of a filter stay in one row.
-    let pictures = (cells.len() / shown.max(1)).max(1);
     let columns = pictures * (COLUMNS / pictures).max(1);
     grid::write(out, (&title, &note), &cells, columns, SIDE_PX)
 }

@@ -66,20 +66,22 @@ fn without_influence(layer: &str) -> Error {
     Error::config("--layer", format!("`{layer}` has no influence on the score; choose another"))
 }
 
-/// The side of a layer's pixel in the window, at least, where no layer is named: a building is a few of them. At the bottleneck a
-/// village is one, and right before the head the map is little more than the prediction itself.
+/// The side of a layer's pixel in the window where no layer is named: a building is a few of them. At the bottleneck a village
+/// is one, and right before the head the map is little more than the prediction itself.
 const USUAL_STRIDE: usize = 8;
 
-/// The layer to look at where none is named: the last of those with the largest maps that are by [`USUAL_STRIDE`] smaller than
-/// the logits; where none is, the last before the head. What has no place (means over the image) is left out.
+/// The layer to look at where none is named: the last of [`USUAL_STRIDE`] on the way up, before maps get finer again; where
+/// they never get as coarse, the last before the head. What has no place (means over the image) is left out.
 pub fn usual(layers: &[Layer]) -> Option<&Layer> {
     let area = |layer: &Layer| layer.shape[2] * layer.shape[3];
     let (logits, layers) = layers.split_last()?;
     let (_head, layers) = layers.split_last()?;
-    let looked_at = || layers.iter().filter(|layer| area(layer) > 1);
     let coarse = |layer: &&Layer| area(layer) * USUAL_STRIDE.pow(2) <= area(logits);
+    let with_place = || layers.iter().filter(|layer| area(layer) > 1);
+    let smallest = with_place().map(area).min()?;
+    let way_up = with_place().skip_while(|layer| area(layer) > smallest).take_while(coarse);
     // Of equal ones this takes the last.
-    looked_at().filter(coarse).max_by_key(|layer| area(layer)).or_else(|| looked_at().next_back())
+    way_up.max_by_key(|layer| area(layer)).or_else(|| with_place().next_back())
 }
 
 /// What speaks for a class in a window.
@@ -259,19 +261,19 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_layer_is_the_last_of_stride_8() {
+    fn the_usual_layer_is_the_last_of_stride_8_on_the_way_up() {
         let layer = |name: &str, side| Layer { name: name.into(), shape: [1, 8, side, side] };
-        let logits = || [layer("head", 64), layer(tap::LOGITS, 64)];
-        let of = |layers: &[Layer]| {
-            let layers = [layers, &logits()[..]].concat();
-            usual(&layers).map(|layer| layer.name.clone())
+        let of = |layers: &[(&str, usize)]| {
+            let ends = [("head", 64), (tap::LOGITS, 64)];
+            let all = layers.iter().chain(&ends).map(|(name, side)| layer(name, *side));
+            usual(&all.collect::<Vec<_>>()).map(|layer| layer.name.clone())
         };
-        let down = [layer("stem", 32), layer("eighth", 8), layer("deep", 2), layer("mean", 1)];
-        let up = [layer("up", 4), layer("up again", 8), layer("last", 16)];
+        let down = [("stem", 32), ("eighth", 8), ("deep", 2), ("deep too", 2), ("mean", 1)];
+        let up = [("up", 4), ("up again", 8), ("further", 16), ("beside", 8), ("last", 16)];
         assert_eq!(of(&[&down[..], &up[..]].concat()), Some("up again".to_owned()));
-        assert_eq!(of(&down), Some("eighth".to_owned()));
+        assert_eq!(of(&down), Some("deep too".to_owned()));
         // Where nothing halves, the last one before the head.
-        assert_eq!(of(&[layer("first", 64), layer("second", 64)]), Some("second".to_owned()));
+        assert_eq!(of(&[("first", 64), ("second", 64)]), Some("second".to_owned()));
         assert_eq!(of(&[]), None);
         assert_eq!(usual(&[layer(tap::LOGITS, 64)]), None);
     }
