@@ -24,7 +24,7 @@ pub(super) const PAPER: [u8; 3] = [24, 26, 30];
 pub(super) const INK: [u8; 3] = [222, 226, 232];
 pub(super) const FAINT_INK: [u8; 3] = [160, 166, 176];
 
-/// Writes a PNG (replaced if there): `cells` in rows of `columns`, each brought to about `side_px` ([`fitted`]), under a title
+/// Writes a PNG (replaced if there): `cells` in rows of `columns`, each brought to `side_px` or a little less, under a title
 /// and a line that explains it.
 ///
 /// # Errors
