@@ -70,7 +70,7 @@ fn without_influence(layer: &str) -> Error {
 /// is one, and right before the head the map is little more than the prediction itself.
 const USUAL_STRIDE: usize = 8;
 
-/// The layer to look at where none is named: the last of [`USUAL_STRIDE`] on the way up, before maps get finer again; where
+/// The layer to look at where none is named: the last of stride 8 on the way up, before maps get finer again; where
 /// they never get as coarse, the last before the head. What has no place (means over the image) is left out.
 pub fn usual(layers: &[Layer]) -> Option<&Layer> {
     let area = |layer: &Layer| layer.shape[2] * layer.shape[3];

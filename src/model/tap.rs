@@ -1,7 +1,7 @@
 //! Looking at what a network computes on its way, layer by layer, under the names of the model file.
 //!
-//! Every convolution and normalisation of an image hands what it puts out to [`tap`]; what computes more than its layers one
-//! by one (a residual sum, a level of a pyramid) hands it to [`tap_block`]. Networks know nothing of it: a new one is looked at
+//! Every convolution and normalisation of an image hands what it puts out to `tap`; what computes more than its layers one
+//! by one (a residual sum, a level of a pyramid) hands it to `tap_block`. Networks know nothing of it: a new one is looked at
 //! without a line of its own. Names come from the ids of the parameters ([`named_ids`]).
 //!
 //! A recording belongs to the thread that runs the network. Nobody records in training and inference: there a call costs a look

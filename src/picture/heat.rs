@@ -152,7 +152,10 @@ mod tests {
         let right = |x, y| left(x + (GAP_PX + 64 * factor) / factor, y);
         assert_eq!(left(5, 5), [100; 3]);
         assert_eq!(right(5, 5), [70; 3]);
-        assert_eq!(right(40, 5), ramp::colour(1.0).map(|c| (f32::from(c) * 0.85 + 10.5) as u8));
+        assert_eq!(
+            right(40, 5),
+            ramp::colour(1.0).map(|c| (f32::from(c) * 0.85 + 10.5).round() as u8)
+        );
         let edge = drawn.get_pixel(GAP_PX + 30, top + 16 * factor).0;
         assert_eq!(edge, PREDICTION);
         // No line along the picture's own edge.
