@@ -11,7 +11,11 @@ pub mod config;
 pub mod device;
 pub mod error;
 pub mod evaluate;
+<<<<<<< HEAD
 pub mod export;
+=======
+pub mod explain;
+>>>>>>> explain
 pub mod geo;
 pub mod import;
 pub mod infer;

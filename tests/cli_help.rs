@@ -15,6 +15,7 @@ const SUBCOMMANDS: &[&str] = &[
     "models",
     "weights",
     "info",
+    "explain",
     "bench",
     "doctor",
     "completions",

@@ -10,6 +10,7 @@ mod check;
 mod completions;
 mod doctor;
 mod eval;
+mod explain;
 mod infer;
 mod info;
 mod judged;
@@ -64,6 +65,7 @@ pub enum Command {
     Models(models::Args),
     Weights(weights::Args),
     Info(info::Args),
+    Explain(explain::Args),
     Bench(bench::Args),
     Check(check::Args),
     Doctor(doctor::Args),
@@ -109,6 +111,7 @@ pub fn run(cli: Cli, interrupt: Interrupt) -> Result<()> {
         Command::Models(args) => models::run(&args),
         Command::Weights(args) => weights::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Doctor(args) => doctor::run(&args),

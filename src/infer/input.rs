@@ -90,6 +90,10 @@ impl Input {
         self.grid.window(self.region)
     }
 
+    pub(super) fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
     pub(super) fn spec(&self) -> &ModelSpec {
         &self.spec
     }
@@ -101,6 +105,27 @@ impl Input {
             cols: Axis::new(self.grid.width, region.col, region.right(), window, overlap),
             rows: Axis::new(self.grid.height, region.row, region.bottom(), window, overlap),
         }
+    }
+
+    /// The position on the grid, in pixels, of a longitude and latitude; of a column and row where the scene has no CRS.
+    pub(super) fn pixel_at(&self, (x, y): (f64, f64)) -> Result<(f64, f64)> {
+        let grid = &self.grid;
+        let (col, row) = match (&grid.crs, grid.transform.invert()) {
+            (Some(crs), Some(to_pixels)) => {
+                let (x, y) = Reprojection::new(&Crs::wgs84()?, crs)?.point(x, y)?;
+                to_pixels.apply(x, y)
+            }
+            _ => (x, y),
+        };
+        if (0.0..=grid.width as f64).contains(&col) && (0.0..=grid.height as f64).contains(&row) {
+            return Ok((col, row));
+        }
+        Err(Error::input(
+            self.scene_path(),
+            "a place in the scene",
+            format!("{x},{y}: column {col:.0}, row {row:.0} of {} x {}", grid.width, grid.height),
+            "places are longitude,latitude (column,row where the scene has no georeference)",
+        ))
     }
 
     /// Reads a window of the grid: pixels, and which of them are to be scored.

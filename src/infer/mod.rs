@@ -8,6 +8,7 @@ mod blend;
 mod input;
 mod network;
 pub mod plan;
+mod single;
 mod strips;
 
 use std::path::Path;
@@ -15,7 +16,8 @@ use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
 pub use input::{BoundingBox, Input, Region};
-pub use network::{Scorer, load_scorer};
+pub use network::{Scorer, load_scorer, probabilities, scored_class};
+pub use single::SingleWindow;
 pub use strips::Batch;
 
 use crate::config::infer::InferenceConfig;

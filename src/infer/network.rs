@@ -62,7 +62,10 @@ fn shape(batch: &Batch) -> [usize; 4] {
 }
 
 /// The index of the class that is scored.
-fn scored_class(spec: &ModelSpec) -> Result<usize> {
+///
+/// # Errors
+/// The model has several classes, and none of them is `building`.
+pub fn scored_class(spec: &ModelSpec) -> Result<usize> {
     match spec.classes.iter().position(|class| class == SCORED_CLASS) {
         Some(class) => Ok(class),
         None if spec.classes.len() == 1 => Ok(0),
@@ -74,7 +77,7 @@ fn scored_class(spec: &ModelSpec) -> Result<usize> {
 }
 
 /// Logits `[n, classes, row, col]` to probabilities of one class: a sigmoid of one logit, a softmax of several.
-fn probabilities(logits: &[f32], batch: &Batch, class: usize, classes: usize) -> Vec<f32> {
+pub fn probabilities(logits: &[f32], batch: &Batch, class: usize, classes: usize) -> Vec<f32> {
     let px = batch.window_px * batch.window_px;
     let mut scores = Vec::with_capacity(batch.positions.len() * px);
     for image in logits.chunks_exact(classes * px) {

@@ -97,6 +97,26 @@ pub fn read(input: &Input, plan: &Plan, batch: usize, to: &SyncSender<Message>) 
     Ok(counts)
 }
 
+/// The window of a plan that has no other, and which of its pixels lie in the scene and are to be scored.
+pub(super) fn only(input: &Input, plan: &Plan) -> Result<(Batch, Vec<bool>)> {
+    let mut strip = Strip::new(input, plan);
+    strip.advance(input, plan.rows.inside(0))?;
+    let (left, top) = (plan.cols.starts[0], plan.rows.starts[0]);
+    let mut batch = strip.empty_batch(plan);
+    strip.cut(plan, &Normalise::new(input), (left, top), &mut batch);
+    let side = batch.window_px as isize;
+    let held = |at: isize, from: usize, count: usize| {
+        usize::try_from(at - from as isize).ok().filter(|at| *at < count)
+    };
+    let wanted = (0..side * side).map(|i| {
+        let row = held(top + i / side, strip.top, strip.bottom - strip.top);
+        let col = held(left + i % side, strip.left, strip.width);
+        row.zip(col).is_some_and(|(row, col)| strip.wanted[row * strip.width + col])
+    });
+    let wanted = wanted.collect();
+    Ok((batch, wanted))
+}
+
 /// `(x / 255 - mean) / std` per band as a table.
 struct Normalise(Vec<[f32; 256]>);
 

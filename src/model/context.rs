@@ -6,6 +6,7 @@ use burn::tensor::{Tensor, activation, backend::Backend};
 use super::conv::{Conv, zeros};
 use super::graph::{Graph, Image, Operator, SumOver, floats};
 use super::survey::{Row, Survey};
+use super::tap::tap_block;
 use crate::kernels::{self, Activation, Kernels, Norm, NormOver};
 
 /// Channels between the two layers.
@@ -78,7 +79,7 @@ impl<B: Kernels> ContextBlock<B> {
         let context = self.norm.forward(self.reduce.forward_vectors(context)); // [n, 8]
         let context = self.expand.forward_vectors(context).reshape([n, c, 1, 1]);
         let context = kernels::in_format(context, x.dtype());
-        x + context
+        tap_block(self, x + context)
     }
 
     pub(super) fn survey(&self, x: &Row, survey: &mut Survey) -> Row {

@@ -3,6 +3,7 @@
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{DType, Tensor, backend::Backend};
 
+use super::tap::tap;
 use crate::kernels::{self, Kernels, Padding, Sliding};
 
 /// A convolution: dense, or of every channel by its own kernel.
@@ -64,12 +65,12 @@ impl<B: Kernels> Conv<B> {
     /// `[n, in, h, w]` to `[n, out, h', w']`.
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         if self.depthwise {
-            return kernels::depthwise(x, self.weight.val(), self.sliding);
+            return tap(self, kernels::depthwise(x, self.weight.val(), self.sliding));
         }
         let format = x.dtype();
         let weight = kernels::in_format(self.weight.val(), format);
         let bias = self.bias.as_ref().map(|bias| kernels::in_format(bias.val(), format));
-        kernels::conv(x, weight, bias, self.sliding)
+        tap(self, kernels::conv(x, weight, bias, self.sliding))
     }
 
     /// A 1x1 convolution of vectors in single precision: `[n, in]` to `[n, out]`.

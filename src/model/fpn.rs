@@ -12,6 +12,7 @@ use super::{
     norm::GroupNorm,
     spec::ModelSpec,
     survey::{Row, Survey},
+    tap::tap_block,
 };
 use crate::Result;
 use crate::kernels::{self, Activation, Kernels, Padding, Sliding};
@@ -150,7 +151,7 @@ impl<B: Kernels> FpnDecoder<B> {
     fn forward(&self, features: [Tensor<B, 4>; 5], mode: Mode) -> Tensor<B, 4> {
         let [_, c2, c3, c4, c5] = features;
         let down = |above: &Tensor<B, 4>, lateral: &Lateral<B>, feature| {
-            lateral.skip.forward(feature) + kernels::nearest(above.clone(), 2)
+            tap_block(lateral, lateral.skip.forward(feature) + kernels::nearest(above.clone(), 2))
         };
         let p5 = self.p5.forward(c5); // [n, pyramid, h / 32, w / 32]
         let p4 = down(&p5, &self.p4, c4); // [n, pyramid, h / 16, w / 16]
@@ -163,7 +164,10 @@ impl<B: Kernels> FpnDecoder<B> {
         let first = ladders.next();
         let sum = first.map(|first| ladders.fold(first, |sum, x| sum + x)); // [n, segmentation, h / 4, w / 4]
         match sum {
-            Some(sum) => noise::drop_channels(sum, "decoder.dropout", self.dropout, mode),
+            Some(sum) => {
+                let sum = tap_block(self, sum);
+                noise::drop_channels(sum, "decoder.dropout", self.dropout, mode)
+            }
             None => unreachable!("a decoder has four ladders"),
         }
     }

@@ -11,6 +11,7 @@ use super::{
     norm::BatchNorm2d,
     spec::ModelSpec,
     survey::{Row, Survey},
+    tap::tap_block,
 };
 use crate::kernels::{self, Activation, Kernels, Padding, Sliding};
 
@@ -207,10 +208,11 @@ impl<B: Kernels> MbConv<B> {
         let x = self.depthwise.forward(expanded, mode); // [n, expand in, h / stride, w / stride]
         let x = self.excite.forward(x);
         let x = self.project.forward(x, mode); // [n, out, h / stride, w / stride]
-        match skip {
+        let out = match skip {
             Some(skip) => noise::drop_samples(x, &self.name, self.drop, mode) + skip,
             None => x,
-        }
+        };
+        tap_block(self, out)
     }
 
     /// Whether the block halves the image.

@@ -20,6 +20,7 @@ pub mod norm;
 pub mod registry;
 pub mod spec;
 pub mod survey;
+pub mod tap;
 pub mod tensors;
 pub mod unet;
 pub mod unet_expand;
@@ -121,7 +122,7 @@ impl<B: Kernels> Network<B> {
     }
 
     fn run(&self, x: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
-        kernels::in_format(self.arch.forward(x, mode), DType::F32)
+        tap::tap_logits(kernels::in_format(self.arch.forward(x, mode), DType::F32))
     }
 
     /// The operators that compute logits, as [`Network::forward`] does of images that need not be continued: their height and

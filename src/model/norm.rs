@@ -11,7 +11,7 @@ use burn::tensor::{
     backend::{AutodiffBackend, Backend},
 };
 
-use super::{conv::zeros, noise::Mode};
+use super::{conv::zeros, noise::Mode, tap::tap};
 use crate::kernels::{self, Activation, Kernels, Norm, NormOver};
 
 /// A statistic that forward passes move: a parameter without gradient.
@@ -164,7 +164,7 @@ impl<B: Kernels> BatchNorm2d<B> {
     /// By the running statistics: one multiplication and addition a pixel.
     fn settled(&self, x: Tensor<B, 4>, activation: Activation) -> Tensor<B, 4> {
         let (scale, shift) = self.settled_affine();
-        kernels::affine(x, scale, shift, activation)
+        tap(self, kernels::affine(x, scale, shift, activation))
     }
 
     /// Scale and shift a channel by the running statistics.
@@ -202,7 +202,7 @@ impl<B: Kernels> GroupNorm<B> {
     /// `[n, c, h, w]` to the same shape.
     pub fn forward(&self, x: Tensor<B, 4>, activation: Activation) -> Tensor<B, 4> {
         let norm = Norm { over: NormOver::Groups(self.groups), eps: self.eps, activation };
-        kernels::normalize(x, self.weight.val(), self.bias.val(), norm).0
+        tap(self, kernels::normalize(x, self.weight.val(), self.bias.val(), norm).0)
     }
 }
 

@@ -1,8 +1,11 @@
-//! Pictures for people: charts, contact sheets, overlays.
+//! Pictures for people: charts, contact sheets, overlays, grids of small pictures, heat maps.
 
 pub mod chart;
 pub mod contact_sheet;
+pub mod grid;
+pub mod heat;
 pub mod overlay;
+pub mod ramp;
 
 mod draw;
 mod text;
