@@ -11,11 +11,8 @@ pub mod config;
 pub mod device;
 pub mod error;
 pub mod evaluate;
-<<<<<<< HEAD
-pub mod export;
-=======
 pub mod explain;
->>>>>>> explain
+pub mod export;
 pub mod geo;
 pub mod import;
 pub mod infer;
