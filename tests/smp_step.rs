@@ -1,4 +1,5 @@
-//! One training step beside segmentation_models_pytorch in double precision: the loss, and the norm of every gradient.
+//! One training step beside segmentation_models_pytorch in double precision: the loss, and the norm of every gradient. What
+//! PyTorch's own single precision is away from that is the measure.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests; says how far apart they are")]
 
@@ -27,8 +28,11 @@ fn tensor(values: &[f32], shape: [usize; 4]) -> Tensor<Diff, 4> {
     Tensor::from_data(TensorData::new(values.to_vec(), shape), &Default::default())
 }
 
-/// Loss and norms of our step, and of theirs.
-fn both(python: &Python, spec: &ModelSpec) -> [(f64, HashMap<String, f64>); 2] {
+/// Loss, and norm of every gradient.
+type Step = (f64, HashMap<String, f64>);
+
+/// Our step, theirs in single precision and in double.
+fn steps(python: &Python, spec: &ModelSpec) -> [Step; 3] {
     let place = Place::new();
     let file = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
     let network = Network::<Diff>::seeded(spec, 3, &Default::default()).unwrap();
@@ -53,9 +57,11 @@ fn both(python: &Python, spec: &ModelSpec) -> [(f64, HashMap<String, f64>); 2] {
     arguments.push(&out);
     python.run("smp_step.py", &arguments);
     let theirs = json(Path::new(&out));
-    let norms = theirs["norms"].as_object().unwrap().iter();
-    let norms = norms.map(|(name, norm)| (name.clone(), norm.as_f64().unwrap())).collect();
-    let theirs = (theirs["loss"].as_f64().unwrap(), norms);
+    let [single, double] = ["f32", "f64"].map(|format| {
+        let norms = theirs[format]["norms"].as_object().unwrap().iter();
+        let norms = norms.map(|(name, norm)| (name.clone(), norm.as_f64().unwrap())).collect();
+        (theirs[format]["loss"].as_f64().unwrap(), norms)
+    });
 
     let logits = network.forward_train(tensor(&image, SHAPE), 7);
     let labels = tensor(&truth, [n, 1, h, w]);
@@ -64,7 +70,8 @@ fn both(python: &Python, spec: &ModelSpec) -> [(f64, HashMap<String, f64>); 2] {
     let gradients = GradientsParams::from_grads(loss.backward(), &network);
     let norm = |v: Vec<f32>| v.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
     let of = |(name, id)| Some((name, norm(values(gradients.get::<Flex, 4>(id)?))));
-    [(value, named_ids(&network).into_iter().filter_map(of).collect()), theirs]
+    let ours = (value, named_ids(&network).into_iter().filter_map(of).collect());
+    [ours, single, double]
 }
 
 #[test]
@@ -81,19 +88,20 @@ fn a_training_step_has_the_loss_and_the_gradients_of_smp() {
             drop_connect: 0.0,
             ..ModelSpec::default()
         };
-        let [(loss, norms), (their_loss, their_norms)] = both(&python, &spec);
-        let apart = (loss - their_loss).abs() / their_loss;
-        assert!(apart < 1e-5, "{arch} {encoder}: loss {loss}, theirs {their_loss}");
-        let largest = their_norms.values().copied().fold(0.0, f64::max);
-        // Those of smaller ones are rounding: shifts that a later normalisation removes.
-        let counting = || their_norms.iter().filter(|(_, norm)| **norm > 1e-6 * largest);
+        let [ours, single, double] = steps(&python, &spec);
+        let largest = double.1.values().copied().fold(0.0, f64::max);
+        // Smaller ones are nothing but rounding: shifts that a later normalisation removes.
+        let counting = || double.1.iter().filter(|(_, norm)| **norm > 1e-6 * largest);
         assert!(counting().count() > 200, "{arch} {encoder}: {} gradients", counting().count());
-        let far = |(name, norm): (&String, &f64)| {
-            let ours = norms.get(name).unwrap_or_else(|| panic!("{arch}: no gradient of {name}"));
-            ((ours - norm).abs() / norm, name.clone())
+        let gaps = |step: &Step| {
+            let of = |(name, norm): (&String, &f64)| (step.1[name] - norm).abs() / norm;
+            ((step.0 - double.0).abs() / double.0, counting().map(of).fold(0.0, f64::max))
         };
-        let worst = counting().map(far).max_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
-        eprintln!("{arch} {encoder}: loss {apart:.1e}, norms {:.1e} ({})", worst.0, worst.1);
-        assert!(worst.0 < 1e-3, "{arch} {encoder}: {worst:?}");
+        let ((loss, norms), (their_loss, their_norms)) = (gaps(&ours), gaps(&single));
+        eprintln!(
+            "{arch} {encoder}: loss {loss:.1e}, norms {norms:.1e}; PyTorch's own {their_loss:.1e}, {their_norms:.1e}"
+        );
+        assert!(loss < 1e-5, "{arch} {encoder}: loss {} for {}", ours.0, double.0);
+        assert!(norms < f64::max(5e-3, 5.0 * their_norms), "{arch} {encoder}: {norms:.1e}");
     }
 }

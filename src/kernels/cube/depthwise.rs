@@ -10,23 +10,8 @@ use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use cubecl::prelude::*;
 
 use super::launch::{GROUP, array, array_f32, empty, empty_f32, group_sum, groups, units};
+use super::window::{Steps, seen, seer};
 use crate::kernels::Sliding;
-
-/// How the kernel moves, for the device. Dilation is 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Steps {
-    kernel: usize,
-    stride: usize,
-    top: usize,
-    left: usize,
-}
-
-impl Steps {
-    fn new(kernel: usize, sliding: Sliding) -> Self {
-        let Sliding { stride, padding, .. } = sliding;
-        Self { kernel, stride, top: padding.top, left: padding.left }
-    }
-}
 
 /// One output pixel a unit.
 #[cube(launch)]
@@ -45,22 +30,15 @@ fn forward_kernel<F: Float>(
     if ABSOLUTE_POS >= out.len() {
         terminate!();
     }
-    let column = ABSOLUTE_POS % out_width * steps.stride;
-    let row = ABSOLUTE_POS / out_width % out_height * steps.stride;
+    let column = ABSOLUTE_POS % out_width;
+    let row = ABSOLUTE_POS / out_width % out_height;
     let plane = ABSOLUTE_POS / (out_width * out_height);
-    let taps = plane % channels * (steps.kernel * steps.kernel);
+    let taps = comptime![steps.kernel * steps.kernel];
+    let first = plane % channels * taps;
     let mut sum = f32::new(0.0);
     #[unroll]
-    for ky in 0..steps.kernel {
-        #[unroll]
-        for kx in 0..steps.kernel {
-            // Beyond the upper and left edge these wrap around to something large.
-            let (y, x_) = (row + ky - steps.top, column + kx - steps.left);
-            if row + ky >= steps.top && y < height && column + kx >= steps.left && x_ < width {
-                let value = f32::cast_from(x[(plane * height + y) * width + x_]);
-                sum += value * weight[taps + ky * steps.kernel + kx];
-            }
-        }
+    for tap in 0..taps {
+        sum += seen(x, plane, row, column, tap, height, width, steps) * weight[first + tap];
     }
     out[ABSOLUTE_POS] = F::cast_from(sum);
 }
@@ -82,25 +60,16 @@ fn grad_x_kernel<F: Float>(
     if ABSOLUTE_POS >= out.len() {
         terminate!();
     }
-    let column = ABSOLUTE_POS % width + steps.left;
-    let row = ABSOLUTE_POS / width % height + steps.top;
+    let column = ABSOLUTE_POS % width;
+    let row = ABSOLUTE_POS / width % height;
     let plane = ABSOLUTE_POS / (width * height);
-    let taps = plane % channels * (steps.kernel * steps.kernel);
+    let taps = comptime![steps.kernel * steps.kernel];
+    let first = plane % channels * taps;
     let mut sum = f32::new(0.0);
     #[unroll]
-    for ky in 0..steps.kernel {
-        #[unroll]
-        for kx in 0..steps.kernel {
-            if row >= ky && column >= kx {
-                let (y, x) = (row - ky, column - kx);
-                let (gy, gx) = (y / steps.stride, x / steps.stride);
-                let hit = y % steps.stride == 0 && x % steps.stride == 0;
-                if hit && gy < grad_height && gx < grad_width {
-                    let value = f32::cast_from(grad[(plane * grad_height + gy) * grad_width + gx]);
-                    sum += value * weight[taps + ky * steps.kernel + kx];
-                }
-            }
-        }
+    for tap in 0..taps {
+        let value = seer(grad, plane, row, column, tap, grad_height, grad_width, steps);
+        sum += value * weight[first + tap];
     }
     out[ABSOLUTE_POS] = F::cast_from(sum);
 }
@@ -132,19 +101,11 @@ fn grad_weight_kernel<F: Float>(
     }
     let mut pixel = UNIT_POS as usize;
     while pixel < grad_height * grad_width {
-        let row = pixel / grad_width * steps.stride;
-        let column = pixel % grad_width * steps.stride;
+        let (row, column) = (pixel / grad_width, pixel % grad_width);
         let value = f32::cast_from(grad[plane * grad_height * grad_width + pixel]);
         #[unroll]
-        for ky in 0..steps.kernel {
-            #[unroll]
-            for kx in 0..steps.kernel {
-                let (y, x_) = (row + ky - steps.top, column + kx - steps.left);
-                if row + ky >= steps.top && y < height && column + kx >= steps.left && x_ < width {
-                    let seen = f32::cast_from(x[(plane * height + y) * width + x_]);
-                    sums[ky * steps.kernel + kx] += value * seen;
-                }
-            }
+        for tap in 0..taps {
+            sums[tap] += value * seen(x, plane, row, column, tap, height, width, steps);
         }
         pixel += GROUP;
     }

@@ -10,6 +10,7 @@ mod launch;
 mod norm;
 mod pointwise;
 mod resample;
+mod window;
 
 use burn::tensor::{DType, Tensor, backend::Backend as _, ops::FloatTensor};
 use burn_cubecl::kernel::cast;
