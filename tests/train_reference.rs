@@ -1,4 +1,5 @@
 //! Losses, schedules and optimizers against the numbers that PyTorch gave (`../shared/reference`).
+#![allow(clippy::unwrap_used, reason = "clippy.toml covers tests, not their helpers")]
 
 mod support;
 
