@@ -16,7 +16,7 @@ const EPSILON: f64 = 1e-7;
 /// Boundary loss (Bokhovkin and Burnaev 2019, arXiv 1905.07852): `1 - BF1`, the harmonic mean of the share of
 /// the predicted outline near the true one and the reverse, over the batch; mean over classes.
 ///
-/// The true outline is spread by a mean, not a maximum, so that nearer is better; even a perfect prediction stays above 0.
+/// Outlines are spread by a mean, not a maximum, so that nearer is better; even a perfect prediction stays above 0.
 pub fn boundary<B: Backend>(logits: Tensor<B, 4>, truth: &Truth<B>) -> Tensor<B, 1> {
     // Ignored pixels are background on both sides: they must not reach their neighbours through the windows.
     let (thin, wide) = outline(sigmoid(logits) * truth.valid.clone());

@@ -11,7 +11,7 @@ use super::Truth;
 /// Lovász hinge (Berman et al. 2018, arXiv 1705.08790), mean over images and classes.
 ///
 /// Hinge errors `1 - x` on the class and `1 + x` off it are sorted, the worst first, and each is weighed by what
-/// the Jaccard loss gains when its pixel, too, is wrong. The weights are constants for the gradient.
+/// the Jaccard loss (1 - IoU) gains when its pixel, too, is wrong. The weights are constants for the gradient.
 pub fn lovasz_hinge<B: Backend>(logits: Tensor<B, 4>, truth: &Truth<B>) -> Tensor<B, 1> {
     let [n, classes, height, width] = logits.dims();
     let errors = relu(-logits * (truth.labels.clone() * 2.0 - 1.0) + 1.0) * truth.valid.clone();
