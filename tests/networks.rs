@@ -13,7 +13,7 @@ use geoseg::model::survey::figures;
 use geoseg::model::tensors::map_tensors;
 use geoseg::model::weights::{self, Provenance};
 use geoseg::model::{ARCHITECTURES, Mode, ModelSpec, Network, named_ids, named_tensors};
-use geoseg::train::optimizer::AdamW;
+use geoseg::train::optimizer::Optimizer;
 
 type Diff = Autodiff<Flex>;
 
@@ -176,7 +176,7 @@ fn a_few_steps_lower_the_loss() {
     let x = noise([n, 3, px, px]) * 0.3 + (label.clone() * 2.0 - 1.0).expand([n, 3, px, px]);
     for spec in specs() {
         let mut network = Network::<Diff>::seeded(&spec, 7, &device).unwrap();
-        let mut optimizer = AdamW::new(&OptimizerSection::default());
+        let mut optimizer = Optimizer::new(&OptimizerSection::default());
         // A mask that starts at 0 has far to go.
         let rate = if spec.arch == "mean-mask" { 0.1 } else { 3e-3 };
         let mut losses = Vec::new();

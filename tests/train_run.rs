@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::TensorData;
-use geoseg::config::train::{InitScope, TrainConfig};
+use geoseg::config::train::{InitScope, OptimizerName, ScheduleKind, TrainConfig};
 use geoseg::error::Error;
 use geoseg::interrupt::Interrupt;
 use geoseg::model::efficientnet::Padding;
@@ -15,7 +15,8 @@ use geoseg::model::{ModelSpec, Network, named_tensors, weights};
 use geoseg::progress::Progress;
 use geoseg::tiles::{Split, TileRecord, TileSet, TileSetInfo};
 use geoseg::train::batches::Batches;
-use geoseg::train::log::{Entry, read};
+use geoseg::train::log::{Entry, StepEntry, read};
+use geoseg::train::losses::Loss;
 use geoseg::train::plan::normalisation;
 use geoseg::train::prefetch::Prefetch;
 use geoseg::train::{self, Report};
@@ -141,11 +142,56 @@ fn timeless(out: &Path) -> Vec<Entry> {
 
 #[test]
 fn a_resumed_training_equals_an_unbroken_one_step_by_step() {
-    let folder = tempfile::tempdir().unwrap();
-    let set = tile_set(&folder.path().join("tiles"), 2);
     let mut config = config(7);
     config.optimizer.ema_decay = 0.9;
     config.optimizer.accumulate = 2;
+    let steps = resumed_equals_unbroken(config);
+    let losses: Vec<Loss> = steps[0].losses.keys().copied().collect();
+    assert_eq!(losses, [Loss::Focal, Loss::Dice]);
+}
+
+#[test]
+fn a_resumed_training_remembers_its_momentum_and_its_plateau() {
+    let mut config = config(7);
+    config.optimizer.name = OptimizerName::Sgd;
+    config.optimizer.nesterov = true;
+    config.loss.boundary_weight = 0.5;
+    config.loss.lovasz_weight = 0.5;
+    config.loss.tversky_weight = 0.5;
+    config.loss.hard_fraction = 0.5;
+    config.schedule.kind = ScheduleKind::Plateau;
+    // No loss is low enough: every validation but the first reduces the rate.
+    config.schedule.plateau_patience = 0;
+    config.schedule.plateau_threshold = 1.0;
+    config.run.validate_every = 1;
+    let peak = config.optimizer.learning_rate;
+    let steps = resumed_equals_unbroken(config);
+    let rates: Vec<f64> = steps.iter().map(|step| step.learning_rate / peak).collect();
+    assert_eq!(rates, [1.0, 1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125]);
+    assert_eq!(steps[0].losses.len(), 5);
+}
+
+#[test]
+fn a_training_goes_on_with_the_optimizer_that_it_began_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = tile_set(&folder.path().join("tiles"), 0);
+    let out = folder.path().join("run");
+    start(&config(1), &set, &out, false, &Interrupt::default()).unwrap();
+    let mut config = config(2);
+    config.optimizer.name = OptimizerName::Rmsprop;
+    let error = start(&config, &set, &out, true, &Interrupt::default()).unwrap_err().to_string();
+    assert!(error.contains("optimizer.name"), "{error}");
+    // Without validation tiles there is nothing to wait for.
+    config.schedule.kind = ScheduleKind::Plateau;
+    let out = folder.path().join("plateau");
+    let error = start(&config, &set, &out, false, &Interrupt::default()).unwrap_err().to_string();
+    assert!(error.contains("schedule.kind"), "{error}");
+}
+
+/// Trains twice, once with an interruption; the steps of both.
+fn resumed_equals_unbroken(mut config: TrainConfig) -> Vec<StepEntry> {
+    let folder = tempfile::tempdir().unwrap();
+    let set = tile_set(&folder.path().join("tiles"), 2);
     let unbroken = folder.path().join("unbroken");
     let report = start(&config, &set, &unbroken, false, &Interrupt::default()).unwrap();
     assert_eq!(report.steps, 7);
@@ -194,6 +240,11 @@ fn a_resumed_training_equals_an_unbroken_one_step_by_step() {
     for file in ["curves.png", "train.toml", "tensorboard/events.out.tfevents.0.geoseg"] {
         assert!(broken.join(file).is_file(), "{file}");
     }
+    let steps = got.into_iter().filter_map(|entry| match entry {
+        Entry::Step(step) => Some(step),
+        _ => None,
+    });
+    steps.collect()
 }
 
 #[test]

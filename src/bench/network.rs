@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{Kernels, in_format};
 use crate::model::{FusedNetwork, Mode, ModelSpec, Network, noise::splitmix64};
 use crate::train::losses::{Truth, losses};
-use crate::train::optimizer::AdamW;
+use crate::train::optimizer::Optimizer;
 
 /// Calls before the clock runs: memory is mapped, kernels are compiled and tuned.
 pub const WARM: usize = 2;
@@ -97,7 +97,7 @@ pub fn train(options: &Options) -> Result<Figure> {
 fn steps<B: AutodiffBackend + Kernels>(options: &Options, device: &B::Device) -> Result<Figure> {
     let [n, _, h, w] = shape(options);
     let mut network = Some(Network::<B>::seeded(&options.spec, 1, device)?);
-    let mut optimizer = AdamW::new(&OptimizerSection::default());
+    let mut optimizer = Optimizer::new(&OptimizerSection::default());
     let format = number_format::<B>(options.precision, device)?;
     let images = in_format(noise_images::<B>(options, device), format); // [n, bands, h, w]
     let labels: Vec<f32> =

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <out>/checkpoints/last/model.safetensors       weights, running statistics, spec
-//! <out>/checkpoints/last/optimizer.safetensors   AdamW's moments by parameter name
+//! <out>/checkpoints/last/optimizer.safetensors   the optimizer's moments by parameter name
 //! <out>/checkpoints/last/average.safetensors     moving average of the weights, where one is kept
 //! <out>/checkpoints/last/state.json              step, best validation, configuration
 //! <out>/checkpoints/best/model.safetensors       the model that validated best
@@ -17,7 +17,8 @@ use burn::tensor::backend::AutodiffBackend;
 use serde::{Deserialize, Serialize};
 
 use super::loss_scale::LossScale;
-use super::optimizer::AdamW;
+use super::optimizer::Optimizer;
+use super::schedule::Plateau;
 use super::start::Start;
 use crate::config::train::TrainConfig;
 use crate::error::{Error, Result};
@@ -37,6 +38,8 @@ pub struct State {
     pub best: Option<Best>,
     /// Validations since the best one.
     pub stale_validations: usize,
+    /// What reduces the learning rate on a plateau.
+    pub plateau: Plateau,
     /// The factor on the loss in 16-bit floating point.
     pub loss_scale: LossScale,
     /// Seconds spent so far.
@@ -62,8 +65,8 @@ where
 {
     /// The network that learns.
     pub network: Network<B>,
-    /// AdamW.
-    pub optimizer: AdamW<B::InnerBackend>,
+    /// What moves its weights.
+    pub optimizer: Optimizer<B::InnerBackend>,
     /// The moving average of the weights, where one is kept.
     pub average: Option<Network<B::InnerBackend>>,
     /// The rest.
@@ -90,7 +93,7 @@ where
         }
         let network = network.freeze_encoder(config.model.freeze_encoder_stages);
         let average = (config.optimizer.ema_decay > 0.0).then(|| network.valid());
-        let optimizer = AdamW::new(&config.optimizer).with_encoder(encoder_of(&network));
+        let optimizer = Optimizer::new(&config.optimizer).with_encoder(encoder_of(&network));
         let state = State { config: config.clone(), ..State::default() };
         Ok(Self { network, optimizer, average, state })
     }
@@ -154,11 +157,20 @@ where
                 from.display()
             );
         }
+        let (saved, wanted) = (state.config.optimizer.name, config.optimizer.name);
+        if saved != wanted {
+            return Err(Error::input(
+                from,
+                format!("a checkpoint of the configured optimizer, {wanted:?}"),
+                format!("{saved:?}"),
+                "restore optimizer.name, or start another training from the model with model.init",
+            ));
+        }
         let frozen = config.model.freeze_encoder_stages;
         let network = network.freeze_encoder(frozen);
         let names = named_ids(&network);
         let moments = read_tensors(&from.join(OPTIMIZER))?;
-        let optimizer = AdamW::load(&config.optimizer, state.step, &names, &moments, device)
+        let optimizer = Optimizer::load(&config.optimizer, state.step, &names, &moments, device)
             .with_encoder(encoder_of(&network));
         let average_path = from.join(AVERAGE);
         let average = match (config.optimizer.ema_decay > 0.0, average_path.exists()) {

@@ -10,6 +10,7 @@ use super::log::{Entry, Log, ValidationEntry, now_s};
 use super::prefetch::Prefetch;
 use super::validate::validate;
 use super::{Report, Training, recalibrate};
+use crate::config::train::ScheduleKind;
 use crate::error::{Error, Result};
 use crate::kernels::Kernels;
 use crate::model::Network;
@@ -41,6 +42,10 @@ where
             let stop = || self.interrupt.requested();
             let result = validate(&network, val_batches, section, threshold, self.device, stop)?;
             let Some((loss, pixels)) = result else { return Ok(false) };
+            let schedule = &self.config.schedule;
+            if schedule.kind == ScheduleKind::Plateau {
+                learner.state.plateau.note(loss, schedule);
+            }
             let step = learner.state.step;
             let best = learner.state.best.is_none_or(|best| pixels.iou() > best.iou);
             let entry = ValidationEntry {

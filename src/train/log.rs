@@ -2,6 +2,7 @@
 //!
 //! `metrics.jsonl` is the source; the other two can be made from it again, and are on resuming.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::losses::Loss;
 use super::metrics::Confusion;
 use super::tensorboard::EventFile;
 use crate::error::{Error, Result};
@@ -36,12 +38,9 @@ pub struct StepEntry {
     pub epoch: usize,
     /// The loss that was minimised, mean over accumulated batches.
     pub loss: f64,
-    /// Focal loss, unweighted; `None` when it is not used.
-    pub focal: Option<f64>,
-    /// Soft Dice loss, likewise.
-    pub dice: Option<f64>,
-    /// Binary cross-entropy, likewise.
-    pub bce: Option<f64>,
+    /// Every loss that is used, unweighted.
+    #[serde(default)]
+    pub losses: BTreeMap<Loss, f64>,
     /// Pixel IoU of the batch, as the network saw it (augmented, with dropout).
     pub iou: f64,
     /// The counts behind `iou`.
@@ -219,11 +218,7 @@ fn write_event(events: &mut EventFile, entry: &Entry) -> Result<()> {
                 ("gradient_norm", entry.gradient_norm),
                 ("tiles_per_s", entry.tiles_per_s),
             ];
-            for (tag, part) in
-                [("loss/focal", entry.focal), ("loss/dice", entry.dice), ("loss/bce", entry.bce)]
-            {
-                values.extend(part.map(|value| (tag, value)));
-            }
+            values.extend(entry.losses.iter().map(|(loss, value)| (loss.tag(), *value)));
             events.scalars(entry.time, entry.step as u64, &values)
         }
         Entry::Epoch(entry) => events.scalars(
@@ -302,9 +297,7 @@ mod tests {
             step,
             epoch: 1 + step / 10,
             loss: 1.0 / (step + 1) as f64,
-            focal: Some(0.1),
-            dice: None,
-            bce: None,
+            losses: BTreeMap::from([(Loss::Focal, 0.1)]),
             iou: 0.3,
             pixels: Confusion { true_positive: 3, false_positive: 4, false_negative: 3 },
             learning_rate: 1e-3,

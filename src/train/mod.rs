@@ -51,7 +51,7 @@ use self::prefetch::Prefetch;
 use self::schedule::Schedule;
 use self::shown::Shown;
 use self::start::Start;
-use crate::config::train::TrainConfig;
+use crate::config::train::{ScheduleKind, TrainConfig};
 use crate::device::number_format;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -114,6 +114,12 @@ where
         spec = start.adopted_by(spec)?;
     }
     if batches.val_tiles().is_empty() {
+        if config.schedule.kind == ScheduleKind::Plateau {
+            return Err(Error::config(
+                "schedule.kind",
+                "is \"plateau\", but the tile set has no validation tiles: choose another, or cut some",
+            ));
+        }
         tracing::warn!("the tile set has no validation tiles: the last model is kept, unmeasured");
     }
     let folder = Folder::open(out, resume)?;

@@ -1,7 +1,8 @@
 //! One optimizer step.
 
+use std::collections::BTreeMap;
+
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 
 use super::Training;
@@ -31,7 +32,8 @@ where
         let section = &self.config.optimizer;
         let (step, accumulate) = (learner.state.step, section.accumulate);
         let scale = learner.state.loss_scale.factor(self.format);
-        let rate = self.schedule.rate(step);
+        let schedule = &self.config.schedule;
+        let rate = self.schedule.rate(step) * learner.state.plateau.factor(schedule);
         let mut accumulator = GradientsAccumulator::new();
         let mut measured = Vec::new();
         let mut gradients = GradientsParams::new();
@@ -87,21 +89,20 @@ where
     }
 
     fn step_entry(&self, step: usize, rate: f64, norm: f64, measured: &[Measured]) -> StepEntry {
-        let mean = |value: fn(&Measured) -> Option<f64>| {
-            let values: Option<Vec<f64>> = measured.iter().map(value).collect();
-            values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
-        };
-        let mut pixels = Confusion::default();
+        let share = 1.0 / measured.len().max(1) as f64;
+        let (mut loss, mut losses, mut pixels) = (0.0, BTreeMap::new(), Confusion::default());
         for numbers in measured {
+            loss += numbers.loss * share;
+            for &(part, value) in &numbers.parts {
+                *losses.entry(part).or_default() += value * share;
+            }
             pixels.add(numbers.pixels);
         }
         StepEntry {
             step: step + 1,
             epoch: self.plan.epoch(step),
-            loss: mean(|numbers| Some(numbers.loss)).unwrap_or_default(),
-            focal: mean(|numbers| numbers.focal),
-            dice: mean(|numbers| numbers.dice),
-            bce: mean(|numbers| numbers.bce),
+            loss,
+            losses,
             iou: pixels.iou(),
             pixels,
             learning_rate: rate,
@@ -115,9 +116,7 @@ where
 fn inner_losses<B: AutodiffBackend>(losses: Losses<B>) -> Losses<B::InnerBackend> {
     Losses {
         total: losses.total.inner(),
-        focal: losses.focal.map(Tensor::inner),
-        dice: losses.dice.map(Tensor::inner),
-        bce: losses.bce.map(Tensor::inner),
+        parts: losses.parts.into_iter().map(|(loss, value)| (loss, value.inner())).collect(),
     }
 }
 

@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, backend::Backend};
 
 use super::batches::Batch;
-use super::losses::{Losses, Truth, losses};
+use super::losses::{Loss, Losses, Truth, losses};
 use super::metrics::Confusion;
 use crate::config::train::LossSection;
 use crate::error::Result;
@@ -11,16 +11,12 @@ use crate::kernels::Kernels;
 use crate::model::Network;
 
 /// Numbers of one batch, read from the device together.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
     /// What is minimised.
     pub loss: f64,
-    /// Focal loss, if used.
-    pub focal: Option<f64>,
-    /// Soft Dice loss, if used.
-    pub dice: Option<f64>,
-    /// Binary cross-entropy, if used.
-    pub bce: Option<f64>,
+    /// Every loss that is used, unweighted.
+    pub parts: Vec<(Loss, f64)>,
     /// Counts of the first class.
     pub pixels: Confusion,
     /// Pixels that count.
@@ -45,37 +41,29 @@ pub fn measure<B: Backend>(
     let labels = first(truth.labels.clone()) * truth.valid.clone();
     // Pixel counts of a batch are below 2^24, up to which float32 counts exactly, image by image.
     let count = |pixels: Tensor<B, 4>| pixels.sum();
-    let nothing = || Tensor::zeros([1], &truth.valid.device());
-    let used = [losses.focal.is_some(), losses.dice.is_some(), losses.bce.is_some()];
-    let all = Tensor::cat(
-        vec![
-            losses.total,
-            losses.focal.unwrap_or_else(nothing),
-            losses.dice.unwrap_or_else(nothing),
-            losses.bce.unwrap_or_else(nothing),
-            extra,
-            count(predicted.clone() * labels.clone()),
-            count(predicted),
-            count(labels),
-            count(truth.valid.clone()),
-        ],
-        0,
-    );
-    let numbers: Vec<f64> = all.into_data().iter::<f64>().collect();
-    let part = |i: usize| used[i].then(|| numbers[i + 1]);
-    let [both, predicted, labelled, valid_pixels] = [5, 6, 7, 8].map(|i| numbers[i] as u64);
+    let (used, parts): (Vec<Loss>, Vec<_>) = losses.parts.into_iter().unzip();
+    let mut all = vec![
+        losses.total,
+        extra,
+        count(predicted.clone() * labels.clone()),
+        count(predicted),
+        count(labels),
+        count(truth.valid.clone()),
+    ];
+    let first_part = all.len();
+    all.extend(parts);
+    let numbers: Vec<f64> = Tensor::cat(all, 0).into_data().iter::<f64>().collect();
+    let [both, predicted, labelled, valid_pixels] = [2, 3, 4, 5].map(|i| numbers[i] as u64);
     Measured {
         loss: numbers[0],
-        focal: part(0),
-        dice: part(1),
-        bce: part(2),
+        parts: used.into_iter().zip(numbers[first_part..].iter().copied()).collect(),
         pixels: Confusion {
             true_positive: both,
             false_positive: predicted.saturating_sub(both),
             false_negative: labelled.saturating_sub(both),
         },
         valid_pixels,
-        extra: numbers[4],
+        extra: numbers[1],
     }
 }
 

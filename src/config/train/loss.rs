@@ -17,10 +17,22 @@ pub struct LossSection {
     pub focal_alpha: f64,
     /// Weight of the soft Dice loss.
     pub dice_weight: f64,
-    /// Soft Dice: added to numerator and denominator.
-    pub dice_smooth: f64,
     /// Weight of binary cross-entropy.
     pub bce_weight: f64,
+    /// Weight of the boundary loss.
+    pub boundary_weight: f64,
+    /// Weight of the Lovász hinge.
+    pub lovasz_weight: f64,
+    /// Weight of the Tversky loss.
+    pub tversky_weight: f64,
+    /// Tversky: weight of false positives.
+    pub tversky_alpha: f64,
+    /// Tversky: weight of false negatives.
+    pub tversky_beta: f64,
+    /// Soft Dice and Tversky: added to numerator and denominator.
+    pub dice_smooth: f64,
+    /// Focal loss and cross-entropy: share of the valid pixels, those with the highest loss, that count; 1 is all.
+    pub hard_fraction: f64,
 }
 
 impl Default for LossSection {
@@ -30,22 +42,33 @@ impl Default for LossSection {
             focal_gamma: 2.0,
             focal_alpha: -1.0,
             dice_weight: 1.0,
-            dice_smooth: 1e-5,
             bce_weight: 0.0,
+            boundary_weight: 0.0,
+            lovasz_weight: 0.0,
+            tversky_weight: 0.0,
+            tversky_alpha: 0.3,
+            tversky_beta: 0.7,
+            dice_smooth: 1e-5,
+            hard_fraction: 1.0,
         }
     }
 }
 
 impl LossSection {
     pub(super) fn validate(&self) -> Result<()> {
-        let weights = [self.focal_weight, self.dice_weight, self.bce_weight];
-        for (key, weight) in
-            ["loss.focal_weight", "loss.dice_weight", "loss.bce_weight"].into_iter().zip(weights)
-        {
+        let weights = [
+            ("loss.focal_weight", self.focal_weight),
+            ("loss.dice_weight", self.dice_weight),
+            ("loss.bce_weight", self.bce_weight),
+            ("loss.boundary_weight", self.boundary_weight),
+            ("loss.lovasz_weight", self.lovasz_weight),
+            ("loss.tversky_weight", self.tversky_weight),
+        ];
+        for (key, weight) in weights {
             within(key, weight, 0.0, 1000.0)?;
         }
         require(
-            weights.iter().sum::<f64>() > 0.0,
+            weights.iter().any(|(_, weight)| *weight > 0.0),
             "loss",
             "all weights 0",
             "at least one weight above 0",
@@ -63,6 +86,9 @@ impl LossSection {
             self.focal_alpha,
             "from 0 to 1, or negative for none",
         )?;
-        within("loss.dice_smooth", self.dice_smooth, 1e-12, 1e6)
+        within("loss.tversky_alpha", self.tversky_alpha, 0.0, 1000.0)?;
+        within("loss.tversky_beta", self.tversky_beta, 0.0, 1000.0)?;
+        within("loss.dice_smooth", self.dice_smooth, 1e-12, 1e6)?;
+        within("loss.hard_fraction", self.hard_fraction, 1e-6, 1.0)
     }
 }

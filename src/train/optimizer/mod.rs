@@ -1,4 +1,6 @@
-//! AdamW, gradient norms and the moving average of weights.
+//! The optimizer, gradient norms and the moving average of weights.
+
+mod rule;
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,39 +9,32 @@ use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Tensor, TensorData};
 
+use self::rule::{Memory, Turn};
 use crate::config::train::OptimizerSection;
 
-/// AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) as PyTorch does it: weights without a gradient are
-/// left alone, decay included.
+/// AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101), or the rule that [`OptimizerSection::name`] says, as PyTorch does
+/// it: weights without a gradient are left alone, decay included.
 #[derive(Debug)]
-pub struct AdamW<B: Backend> {
+pub struct Optimizer<B: Backend> {
     section: OptimizerSection,
     /// Parameters that follow `encoder_lr_factor`.
     encoder: HashSet<ParamId>,
     /// Steps done.
     steps: usize,
-    moments: HashMap<ParamId, Moments<B>>,
+    memories: HashMap<ParamId, Memory<B>>,
 }
 
-/// Running means of one parameter's gradient and of its square, flat.
-#[derive(Clone, Debug)]
-struct Moments<B: Backend> {
-    first: Tensor<B, 1>,
-    second: Tensor<B, 1>,
-}
+/// The optimizer, by the name of its default rule.
+pub type AdamW<B> = Optimizer<B>;
 
-/// Suffixes of the two moments' names on disk.
-const FIRST: &str = ".exp_avg";
-const SECOND: &str = ".exp_avg_sq";
-
-impl<B: Backend> AdamW<B> {
+impl<B: Backend> Optimizer<B> {
     /// Before the first step.
     pub fn new(section: &OptimizerSection) -> Self {
         Self {
             section: section.clone(),
             encoder: HashSet::new(),
             steps: 0,
-            moments: HashMap::new(),
+            memories: HashMap::new(),
         }
     }
 
@@ -77,37 +72,28 @@ impl<B: Backend> AdamW<B> {
     ) -> Tensor<B, 1> {
         let factor = if self.encoder.contains(&id) { self.section.encoder_lr_factor } else { 1.0 };
         let rate = rate * factor;
-        let [beta1, beta2] = self.section.betas;
-        let first_step = gradient.clone() * (1.0 - beta1);
-        let second_step = gradient.square() * (1.0 - beta2);
-        let moments = match self.moments.remove(&id) {
-            Some(old) => Moments {
-                first: old.first * beta1 + first_step,
-                second: old.second * beta2 + second_step,
-            },
-            None => Moments { first: first_step, second: second_step },
-        };
-        let steps = self.steps as f64;
-        let (bias1, bias2) = (1.0 - beta1.powf(steps), 1.0 - beta2.powf(steps));
-        let root = moments.second.clone().sqrt() / bias2.sqrt() + self.section.epsilon;
-        let step = moments.first.clone() / root * (rate / bias1);
-        self.moments.insert(id, moments);
-        weights * (1.0 - rate * self.section.weight_decay) - step
+        let memory = self.memories.remove(&id).unwrap_or(Memory { first: None, second: None });
+        let turn = Turn { weights, gradient, memory, rate, steps: self.steps };
+        let (weights, memory) = turn.take(&self.section);
+        self.memories.insert(id, memory);
+        weights
     }
 
-    /// The moments under the names of their parameters (`names`), for [`AdamW::load`].
+    /// What is remembered of the gradients, under the names of their parameters (`names`), for [`Optimizer::load`].
     pub fn tensors(&self, names: &[(String, ParamId)]) -> Vec<(String, TensorData)> {
+        let [first, second] = Memory::<B>::suffixes(self.section.name);
         let mut tensors = Vec::new();
         for (name, id) in names {
-            if let Some(moments) = self.moments.get(id) {
-                tensors.push((format!("{name}{FIRST}"), moments.first.to_data()));
-                tensors.push((format!("{name}{SECOND}"), moments.second.to_data()));
+            if let Some(memory) = self.memories.get(id) {
+                for (suffix, tensor) in [(first, &memory.first), (second, &memory.second)] {
+                    tensors.extend(tensor.iter().map(|t| (format!("{name}{suffix}"), t.to_data())));
+                }
             }
         }
         tensors
     }
 
-    /// The state after `steps` steps that [`AdamW::tensors`] described. Parameters without moments in
+    /// The state after `steps` steps that [`Optimizer::tensors`] described. Parameters without any in
     /// `tensors` never had a gradient.
     pub fn load(
         section: &OptimizerSection,
@@ -116,20 +102,20 @@ impl<B: Backend> AdamW<B> {
         tensors: &HashMap<String, TensorData>,
         device: &B::Device,
     ) -> Self {
-        let mut moments = HashMap::new();
-        for (name, id) in names {
-            let get = |suffix| tensors.get(&format!("{name}{suffix}"));
-            if let (Some(first), Some(second)) = (get(FIRST), get(SECOND)) {
-                let tensor = |data: &TensorData| Tensor::from_data(data.clone(), device);
-                moments.insert(*id, Moments { first: tensor(first), second: tensor(second) });
-            }
-        }
-        Self { section: section.clone(), encoder: HashSet::new(), steps, moments }
+        let memories = names.iter().map(|(name, id)| {
+            let [first, second] = Memory::<B>::suffixes(section.name).map(|suffix| {
+                let data = tensors.get(&format!("{name}{suffix}"));
+                data.map(|data| Tensor::from_data(data.clone(), device))
+            });
+            (*id, Memory { first, second })
+        });
+        let memories = memories.collect();
+        Self { section: section.clone(), encoder: HashSet::new(), steps, memories }
     }
 }
 
 struct Update<'a, B: Backend> {
-    optimizer: &'a mut AdamW<B>,
+    optimizer: &'a mut Optimizer<B>,
     gradients: GradientsParams,
     rate: f64,
     gradient_scale: f64,
@@ -232,8 +218,9 @@ impl<B: Backend> ModuleMapper<B> for Blend<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::train::OptimizerName;
     use burn::backend::{Autodiff, Flex};
-    use burn::optim::{AdamWConfig, Optimizer};
+    use burn::optim::{AdamWConfig, Optimizer as _};
 
     type Diff = Autodiff<Flex>;
 
@@ -265,7 +252,7 @@ mod tests {
     fn steps_equal_those_of_burn_and_leave_weights_without_a_gradient_alone() {
         let section = OptimizerSection { weight_decay: 0.1, ..OptimizerSection::default() };
         let (mut ours, mut theirs) = (two(), two());
-        let mut optimizer = AdamW::new(&section);
+        let mut optimizer = Optimizer::new(&section);
         let mut reference = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.1).init();
         for step in 0..5 {
             let scale = 0.3 + step as f32;
@@ -282,18 +269,98 @@ mod tests {
 
     #[test]
     fn a_reloaded_optimizer_goes_on_exactly() {
-        let section = OptimizerSection::default();
-        let mut module = two();
-        let names = [("used".to_owned(), module.used.id), ("unused".to_owned(), module.unused.id)];
-        let mut optimizer = AdamW::new(&section);
-        let gradient = gradients(&module, 1.0);
-        module = optimizer.step(module, gradient, 0.01, 1.0);
-        let tensors: HashMap<_, _> = optimizer.tensors(&names).into_iter().collect();
-        assert_eq!(tensors.len(), 2);
-        let mut reloaded = AdamW::<Flex>::load(&section, 1, &names, &tensors, &Default::default());
-        let unbroken = optimizer.step(module.clone(), gradients(&module, 2.0), 0.01, 1.0);
-        let resumed = reloaded.step(module.clone(), gradients(&module, 2.0), 0.01, 1.0);
-        assert_eq!(values(&unbroken), values(&resumed));
+        for (name, momentum, stored) in [
+            (OptimizerName::Adamw, 0.9, 2),
+            (OptimizerName::Adam, 0.9, 2),
+            (OptimizerName::Rmsprop, 0.9, 2),
+            (OptimizerName::Rmsprop, 0.0, 1),
+            (OptimizerName::Sgd, 0.9, 1),
+            (OptimizerName::Sgd, 0.0, 0),
+        ] {
+            let section = OptimizerSection { name, momentum, ..OptimizerSection::default() };
+            let mut module = two();
+            let names =
+                [("used".to_owned(), module.used.id), ("unused".to_owned(), module.unused.id)];
+            let mut optimizer = Optimizer::new(&section);
+            let gradient = gradients(&module, 1.0);
+            module = optimizer.step(module, gradient, 0.01, 1.0);
+            let tensors: HashMap<_, _> = optimizer.tensors(&names).into_iter().collect();
+            assert_eq!(tensors.len(), stored, "{name:?}");
+            let device = Default::default();
+            let mut reloaded = Optimizer::<Flex>::load(&section, 1, &names, &tensors, &device);
+            let unbroken = optimizer.step(module.clone(), gradients(&module, 2.0), 0.01, 1.0);
+            let resumed = reloaded.step(module.clone(), gradients(&module, 2.0), 0.01, 1.0);
+            assert_eq!(values(&unbroken), values(&resumed), "{name:?}");
+        }
+    }
+
+    /// Five steps under `section`, for comparison with those of another optimizer.
+    fn five_steps(section: &OptimizerSection) -> Vec<f32> {
+        let mut optimizer = Optimizer::new(section);
+        let steps = 0..5;
+        values(&steps.fold(two(), |module, step| {
+            let gradient = gradients(&module, 0.3 + step as f32);
+            optimizer.step(module, gradient, 0.01, 1.0)
+        }))
+    }
+
+    /// Nesterov's lookahead and the decay that is added to the gradient, written out for one weight at a time.
+    #[test]
+    fn nesterov_steps_along_the_gradient_and_the_next_momentum() {
+        let section = OptimizerSection {
+            name: OptimizerName::Sgd,
+            nesterov: true,
+            weight_decay: 0.1,
+            ..OptimizerSection::default()
+        };
+        for (got, start) in five_steps(&section).into_iter().zip(values(&two())) {
+            let (mut weight, mut momentum) = (f64::from(start), 0.0);
+            for step in 0..5 {
+                let slope = 2.0 * weight * (0.3 + f64::from(step)) + weight.exp();
+                let gradient = slope + 0.1 * weight;
+                momentum = 0.9 * momentum + gradient;
+                weight -= 0.01 * (gradient + 0.9 * momentum);
+            }
+            assert!((f64::from(got) - weight).abs() < 1e-5, "{got} {weight}");
+        }
+    }
+
+    #[test]
+    fn adam_adds_the_decay_to_the_gradient_and_adamw_does_not() {
+        let section = |name, weight_decay| OptimizerSection {
+            name,
+            weight_decay,
+            ..OptimizerSection::default()
+        };
+        let [adam, adamw] = [OptimizerName::Adam, OptimizerName::Adamw];
+        assert_eq!(five_steps(&section(adam, 0.0)), five_steps(&section(adamw, 0.0)));
+        // A first step of Adam has the size of the rate, whatever the gradient: decay only turns its sign.
+        let mut optimizer = Optimizer::new(&section(adam, 10.0));
+        let module = two();
+        let stepped = values(&optimizer.step(module.clone(), gradients(&module, 1.0), 0.01, 1.0));
+        for (after, before) in stepped.into_iter().zip(values(&module)) {
+            let slope = 2.0 * before + before.exp() + 10.0 * before;
+            assert!((after - (before - 0.01 * slope.signum())).abs() < 1e-6, "{after} {before}");
+        }
+    }
+
+    #[test]
+    fn rmsprop_carries_momentum_after_the_division() {
+        let section = OptimizerSection {
+            name: OptimizerName::Rmsprop,
+            weight_decay: 0.0,
+            ..OptimizerSection::default()
+        };
+        for (got, start) in five_steps(&section).into_iter().zip(values(&two())) {
+            let (mut weight, mut momentum, mut square) = (f64::from(start), 0.0, 0.0);
+            for step in 0..5 {
+                let gradient = 2.0 * weight * (0.3 + f64::from(step)) + weight.exp();
+                square = 0.99 * square + 0.01 * gradient * gradient;
+                momentum = 0.9 * momentum + gradient / (square.sqrt() + 1e-8);
+                weight -= 0.01 * momentum;
+            }
+            assert!((f64::from(got) - weight).abs() < 1e-5, "{got} {weight}");
+        }
     }
 
     #[test]
@@ -301,7 +368,7 @@ mod tests {
         let section = OptimizerSection { encoder_lr_factor: 0.1, ..OptimizerSection::default() };
         let module = two();
         let step = |rate, encoder: Option<ParamId>| {
-            let mut optimizer = AdamW::<Flex>::new(&section).with_encoder(encoder);
+            let mut optimizer = Optimizer::<Flex>::new(&section).with_encoder(encoder);
             values(&optimizer.step(module.clone(), gradients(&module, 1.0), rate, 1.0))
         };
         assert_eq!(step(0.1, Some(module.used.id)), step(0.1 * 0.1, None));

@@ -1,8 +1,17 @@
-//! What training minimises: focal loss, soft Dice and cross-entropy, blind to ignored pixels.
+//! What training minimises: a weighted sum of losses, all of them blind to ignored pixels.
 
-use burn::tensor::activation::{log_sigmoid, sigmoid};
+mod boundary;
+mod lovasz;
+mod overlap;
+mod pixelwise;
+
 use burn::tensor::{Tensor, backend::Backend};
+use serde::{Deserialize, Serialize};
 
+pub use self::boundary::boundary;
+pub use self::lovasz::lovasz_hinge;
+pub use self::overlap::{soft_dice, tversky};
+pub use self::pixelwise::{bce, focal};
 use crate::config::train::LossSection;
 
 /// What the network should have said.
@@ -14,17 +23,81 @@ pub struct Truth<B: Backend> {
     pub valid: Tensor<B, 4>,
 }
 
-/// The weighted sum and its parts; a part with weight 0 is `None`.
+/// A loss by its name in the logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// [`focal`].
+    Focal,
+    /// [`soft_dice`].
+    Dice,
+    /// [`bce`].
+    Bce,
+    /// [`boundary`].
+    Boundary,
+    /// [`lovasz_hinge`].
+    Lovasz,
+    /// [`tversky`].
+    Tversky,
+}
+
+impl Loss {
+    /// All losses, in the order in which they are summed.
+    pub const ALL: [Self; 6] =
+        [Self::Focal, Self::Dice, Self::Bce, Self::Boundary, Self::Lovasz, Self::Tversky];
+
+    /// The tag of its curve in TensorBoard.
+    pub fn tag(self) -> &'static str {
+        match self {
+            Self::Focal => "loss/focal",
+            Self::Dice => "loss/dice",
+            Self::Bce => "loss/bce",
+            Self::Boundary => "loss/boundary",
+            Self::Lovasz => "loss/lovasz",
+            Self::Tversky => "loss/tversky",
+        }
+    }
+
+    /// Its weight in `section`; 0 leaves it out.
+    fn weight(self, section: &LossSection) -> f64 {
+        match self {
+            Self::Focal => section.focal_weight,
+            Self::Dice => section.dice_weight,
+            Self::Bce => section.bce_weight,
+            Self::Boundary => section.boundary_weight,
+            Self::Lovasz => section.lovasz_weight,
+            Self::Tversky => section.tversky_weight,
+        }
+    }
+
+    /// Its value for `logits`, `[n, classes, h, w]`.
+    fn of<B: Backend>(
+        self,
+        section: &LossSection,
+        logits: Tensor<B, 4>,
+        truth: &Truth<B>,
+    ) -> Tensor<B, 1> {
+        let (hard, smooth) = (section.hard_fraction, section.dice_smooth);
+        match self {
+            Self::Focal => focal(logits, truth, section.focal_gamma, section.focal_alpha, hard),
+            Self::Dice => soft_dice(logits, truth, smooth),
+            Self::Bce => bce(logits, truth, hard),
+            Self::Boundary => boundary(logits, truth),
+            Self::Lovasz => lovasz_hinge(logits, truth),
+            Self::Tversky => {
+                tversky(logits, truth, section.tversky_alpha, section.tversky_beta, smooth)
+            }
+        }
+    }
+}
+
+/// The weighted sum and its parts.
 #[derive(Clone, Debug)]
 pub struct Losses<B: Backend> {
     /// What is minimised.
     pub total: Tensor<B, 1>,
-    /// Focal loss, unweighted.
-    pub focal: Option<Tensor<B, 1>>,
-    /// Soft Dice loss, unweighted.
-    pub dice: Option<Tensor<B, 1>>,
-    /// Binary cross-entropy, unweighted.
-    pub bce: Option<Tensor<B, 1>>,
+    /// Every loss with a weight above 0, unweighted.
+    pub parts: Vec<(Loss, Tensor<B, 1>)>,
 }
 
 /// The losses of `logits`, `[n, classes, h, w]`.
@@ -33,63 +106,14 @@ pub fn losses<B: Backend>(
     logits: Tensor<B, 4>,
     truth: &Truth<B>,
 ) -> Losses<B> {
-    let focal = (section.focal_weight > 0.0)
-        .then(|| focal(logits.clone(), truth, section.focal_gamma, section.focal_alpha));
-    let dice =
-        (section.dice_weight > 0.0).then(|| soft_dice(logits.clone(), truth, section.dice_smooth));
-    let bce = (section.bce_weight > 0.0).then(|| bce(logits.clone(), truth));
-    let weighted =
-        [(&focal, section.focal_weight), (&dice, section.dice_weight), (&bce, section.bce_weight)];
-    let total = weighted
-        .into_iter()
-        .filter_map(|(loss, weight)| loss.clone().map(|loss| loss.mul_scalar(weight)))
-        .reduce(|sum, loss| sum + loss)
+    let used = Loss::ALL.into_iter().filter(|loss| loss.weight(section) > 0.0);
+    let parts: Vec<_> = used.map(|loss| (loss, loss.of(section, logits.clone(), truth))).collect();
+    let total = parts
+        .iter()
+        .map(|(loss, value)| value.clone().mul_scalar(loss.weight(section)))
+        .reduce(|sum, value| sum + value)
         .unwrap_or_else(|| logits.sum().mul_scalar(0.0));
-    Losses { total, focal, dice, bce }
-}
-
-/// Focal loss (Lin et al. 2017, arXiv 1708.02002), mean over valid pixels: `(1 - pt)^gamma * -log(pt)`,
-/// times `alpha` on the class and `1 - alpha` off it; a negative `alpha` weighs both by 1.
-pub fn focal<B: Backend>(
-    logits: Tensor<B, 4>,
-    truth: &Truth<B>,
-    gamma: f64,
-    alpha: f64,
-) -> Tensor<B, 1> {
-    // pt = sigmoid(z) with z = x on the class and -x off it: no rounding where pt is close to 1.
-    let z = logits * (truth.labels.clone() * 2.0 - 1.0);
-    let mut pixels = -log_sigmoid(z.clone());
-    if gamma > 0.0 {
-        let one_minus_pt = sigmoid(-z);
-        let factor = if gamma == 2.0 {
-            one_minus_pt.clone() * one_minus_pt
-        } else if gamma == 1.0 {
-            one_minus_pt
-        } else {
-            one_minus_pt.powf_scalar(gamma)
-        };
-        pixels = pixels * factor;
-    }
-    if alpha >= 0.0 {
-        pixels = pixels * (truth.labels.clone() * (2.0 * alpha - 1.0) + (1.0 - alpha));
-    }
-    mean_over_valid(pixels, &truth.valid)
-}
-
-/// Binary cross-entropy, mean over valid pixels.
-pub fn bce<B: Backend>(logits: Tensor<B, 4>, truth: &Truth<B>) -> Tensor<B, 1> {
-    let z = logits * (truth.labels.clone() * 2.0 - 1.0);
-    mean_over_valid(-log_sigmoid(z), &truth.valid)
-}
-
-/// Soft Dice loss: `1 - (2 TP + smooth) / (2 TP + FN + FP + smooth)` with probabilities summed over the
-/// batch's valid pixels, mean over classes.
-pub fn soft_dice<B: Backend>(logits: Tensor<B, 4>, truth: &Truth<B>, smooth: f64) -> Tensor<B, 1> {
-    let labels = truth.labels.clone() * truth.valid.clone(); // [n, classes, h, w]
-    let overlap = sum_per_class(sigmoid(logits.clone()) * labels.clone()); // [classes]
-    let both = sum_per_class(sigmoid(logits) * truth.valid.clone()) + sum_per_class(labels);
-    let dice = (overlap * 2.0 + smooth) / (both + smooth);
-    (-dice + 1.0).mean()
+    Losses { total, parts }
 }
 
 /// `[n, classes, h, w]` summed to `[classes]`.
@@ -98,13 +122,6 @@ fn sum_per_class<B: Backend>(pixels: Tensor<B, 4>) -> Tensor<B, 1> {
     // Row by row, image by image: a float32 sum over a whole batch at once loses digits.
     let rows = pixels.reshape([n, classes, height * width]).sum_dim(2); // [n, classes, 1]
     rows.sum_dim(0).reshape([classes])
-}
-
-/// The mean of `pixels` (`[n, classes, h, w]`) over valid ones; 0 where none is.
-fn mean_over_valid<B: Backend>(pixels: Tensor<B, 4>, valid: &Tensor<B, 4>) -> Tensor<B, 1> {
-    let classes = pixels.dims()[1];
-    let count = valid.clone().sum().mul_scalar(classes as f64).clamp_min(1.0);
-    sum_per_class(pixels * valid.clone()).sum() / count
 }
 
 #[cfg(test)]
@@ -123,7 +140,15 @@ mod tests {
     }
 
     fn section() -> LossSection {
-        LossSection { bce_weight: 0.5, focal_alpha: 0.25, ..LossSection::default() }
+        LossSection {
+            bce_weight: 0.5,
+            focal_alpha: 0.25,
+            boundary_weight: 0.7,
+            lovasz_weight: 0.1,
+            tversky_weight: 0.3,
+            hard_fraction: 0.6,
+            ..LossSection::default()
+        }
     }
 
     /// The total loss and its gradient.
@@ -149,8 +174,11 @@ mod tests {
         let truth =
             Truth { labels: tensor(vec![1.0, 0.0, 1.0], 1), valid: tensor(vec![1.0; 3], 1) };
         let all = losses(&section(), logits, &truth);
-        let [focal, dice, bce] = [all.focal, all.dice, all.bce].map(|l| l.unwrap().into_scalar());
-        assert!((all.total.into_scalar() - (focal + dice + 0.5 * bce)).abs() < 1e-6);
+        assert_eq!(all.parts.iter().map(|part| part.0).collect::<Vec<_>>(), Loss::ALL);
+        let weights = [1.0, 1.0, 0.5, 0.7, 0.1, 0.3];
+        let parts = all.parts.into_iter().map(|(_, value)| value.into_scalar());
+        let sum: f32 = parts.zip(weights).map(|(value, weight)| value * weight).sum();
+        assert!((all.total.into_scalar() - sum).abs() < 1e-6);
     }
 
     proptest! {
