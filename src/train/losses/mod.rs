@@ -33,7 +33,7 @@ pub enum Loss {
     Dice,
     /// [`bce`].
     Bce,
-    /// [`boundary`].
+    /// [`boundary()`].
     Boundary,
     /// [`lovasz_hinge`].
     Lovasz,
