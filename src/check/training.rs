@@ -17,7 +17,7 @@ use crate::kernels::in_format;
 use crate::model::{ARCHITECTURES, ModelSpec, Network, named_ids, named_tensors};
 use crate::train::loss_scale::LossScale;
 use crate::train::losses::{Truth, losses};
-use crate::train::optimizer::{AdamW, gradient_norm};
+use crate::train::optimizer::{Optimizer, gradient_norm};
 
 /// Sides of the images, px, and how many.
 const PX: usize = 64;
@@ -190,7 +190,7 @@ pub struct Losses {
 
 fn train<B: Kernels>(device: &B::Device, format: DType) -> Result<Vec<f32>> {
     let mut network = Network::<Autodiff<B>>::seeded(&spec(NETWORK), 5, device)?;
-    let mut optimizer = AdamW::new(&OptimizerSection::default());
+    let mut optimizer = Optimizer::new(&OptimizerSection::default());
     let x = in_format(tensor::<B>(3, device, image), format);
     let labels = tensor::<B>(1, device, square);
     let truth = Truth { valid: labels.ones_like(), labels };

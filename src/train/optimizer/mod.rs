@@ -24,9 +24,6 @@ pub struct Optimizer<B: Backend> {
     memories: HashMap<ParamId, Memory<B>>,
 }
 
-/// The optimizer, by the name of its default rule.
-pub type AdamW<B> = Optimizer<B>;
-
 impl<B: Backend> Optimizer<B> {
     /// Before the first step.
     pub fn new(section: &OptimizerSection) -> Self {
