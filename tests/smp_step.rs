@@ -65,7 +65,7 @@ fn steps(python: &Python, spec: &ModelSpec) -> [Step; 3] {
 
     let logits = network.forward_train(tensor(&image, SHAPE), 7);
     let labels = tensor(&truth, [n, 1, h, w]);
-    let loss = bce(logits, &Truth { valid: labels.ones_like(), labels }, 1.0);
+    let loss = bce(logits, &Truth::hard(labels.clone(), labels.ones_like()), 1.0);
     let value = f64::from(loss.clone().into_scalar());
     let gradients = GradientsParams::from_grads(loss.backward(), &network);
     let norm = |v: Vec<f32>| v.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();

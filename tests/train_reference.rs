@@ -9,10 +9,10 @@ use burn::tensor::Tensor;
 use geoseg::config::train::{
     LossSection, OptimizerName, OptimizerSection, ScheduleKind, ScheduleSection,
 };
-use geoseg::model::is_trainable;
 use geoseg::model::named_tensors;
+use geoseg::model::{Heads, is_trainable};
 use geoseg::train::losses::{
-    Truth, bce, boundary, focal, losses, lovasz_hinge, soft_dice, tversky,
+    Truth, bce, boundary, focal, kl, losses, lovasz_hinge, soft_dice, tversky,
 };
 use geoseg::train::optimizer::Optimizer;
 use geoseg::train::schedule::{Plateau, Schedule};
@@ -31,7 +31,8 @@ fn losses_and_their_gradients_equal_those_of_pytorch() {
     let Some(folder) = reference("losses") else { return };
     let file = read(&folder.join("losses.safetensors"));
     let expected = json(&folder.join("losses.json"));
-    let known: [(&str, f32, Loss); 8] = [
+    let known: [(&str, f32, Loss); 9] = [
+        ("kl1_sigmoid_mean", 5e-6, |logits, truth| kl(logits, truth)),
         ("bce", 5e-6, |logits, truth| bce(logits, truth, 1.0)),
         ("focal_g2", 5e-6, |logits, truth| focal(logits, truth, 2.0, -1.0, 1.0)),
         ("focal_g2_a25", 5e-6, |logits, truth| focal(logits, truth, 2.0, 0.25, 1.0)),
@@ -42,7 +43,7 @@ fn losses_and_their_gradients_equal_those_of_pytorch() {
         ("total_dice_focal_bf1", 5e-6, |logits, truth| {
             let section =
                 LossSection { focal_alpha: 0.25, boundary_weight: 1.0, ..LossSection::default() };
-            losses(&section, logits, truth).total
+            losses(&section, &Heads::of(logits), truth).total
         }),
     ];
     for case in ["plain", "masked", "empty_target", "extreme_logits"] {
@@ -52,10 +53,11 @@ fn losses_and_their_gradients_equal_those_of_pytorch() {
                 continue;
             }
             let logits = tensor(&file, &format!("{case}/logits")).require_grad();
-            let truth = Truth {
-                labels: tensor(&file, &format!("{case}/target")),
-                valid: tensor(&file, &format!("{case}/valid")),
-            };
+            let labels = if name.starts_with("kl") { "soft" } else { "target" };
+            let truth = Truth::hard(
+                tensor(&file, &format!("{case}/{labels}")),
+                tensor(&file, &format!("{case}/valid")),
+            );
             let value = loss(logits.clone(), &truth);
             let gradients = value.backward();
             let gradient = logits.grad(&gradients).unwrap().into_data().to_vec::<f32>().unwrap();
@@ -179,12 +181,12 @@ fn trains_as_pytorch(run: &str, section: &OptimizerSection, steps: usize, loose:
     let rates = numbers(&expected["lr"]);
     let input = tensor(&file, "input");
     let labels = tensor(&file, "mask");
-    let truth = Truth { valid: labels.ones_like(), labels };
+    let truth = Truth::hard(labels.clone(), labels.ones_like());
     let mut network = smp_network::<Diff>(&smp_spec("efficientnet-b0"), &json(&smp));
     let mut optimizer = Optimizer::new(section);
     for step in 0..steps {
         let logits = network.forward_train(input.clone(), 0);
-        let loss = losses(&LossSection::default(), logits, &truth).total;
+        let loss = losses(&LossSection::default(), &Heads::of(logits), &truth).total;
         let value = f64::from(loss.clone().into_scalar());
         let gap = (value - wanted[step]).abs();
         assert!(gap <= tolerance[step], "{run}, step {step}: {value} for {}", wanted[step]);

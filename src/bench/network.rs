@@ -12,7 +12,7 @@ use crate::config::train::{LossSection, OptimizerSection};
 use crate::device::{Device, number_format};
 use crate::error::{Error, Result};
 use crate::kernels::{Kernels, in_format};
-use crate::model::{FusedNetwork, Mode, ModelSpec, Network, noise::splitmix64};
+use crate::model::{FusedNetwork, Heads, Mode, ModelSpec, Network, noise::splitmix64};
 use crate::train::losses::{Truth, losses};
 use crate::train::optimizer::Optimizer;
 
@@ -103,13 +103,13 @@ fn steps<B: AutodiffBackend + Kernels>(options: &Options, device: &B::Device) ->
     let labels: Vec<f32> =
         noise(n * h * w).into_iter().map(|v| f32::from(u8::from(v > 0.2))).collect();
     let labels = Tensor::<B, 4>::from_data(TensorData::new(labels, [n, 1, h, w]), device);
-    let truth = Truth { valid: labels.ones_like(), labels };
+    let truth = Truth::hard(labels.clone(), labels.ones_like());
     let mut seed = 0;
     measure(title("train", options), n * h * w, WARM, options, || {
         seed += 1;
         let Some(live) = network.take() else { return Ok(()) };
         let logits = live.forward_train(images.clone(), seed); // [n, classes, h, w]
-        let loss = losses(&LossSection::default(), logits, &truth).total;
+        let loss = losses(&LossSection::default(), &Heads::of(logits), &truth).total;
         // Reading the loss waits for the forward pass, as training does.
         std::hint::black_box(loss.clone().into_data());
         let gradients = GradientsParams::from_grads(loss.backward(), &live);

@@ -14,7 +14,7 @@ use crate::config::train::{LossSection, OptimizerSection};
 use crate::device::format_of;
 use crate::error::Result;
 use crate::kernels::in_format;
-use crate::model::{ARCHITECTURES, ModelSpec, Network, named_ids, named_tensors};
+use crate::model::{ARCHITECTURES, Heads, ModelSpec, Network, named_ids, named_tensors};
 use crate::train::loss_scale::LossScale;
 use crate::train::losses::{Truth, losses};
 use crate::train::optimizer::{Optimizer, gradient_norm};
@@ -193,12 +193,12 @@ fn train<B: Kernels>(device: &B::Device, format: DType) -> Result<Vec<f32>> {
     let mut optimizer = Optimizer::new(&OptimizerSection::default());
     let x = in_format(tensor::<B>(3, device, image), format);
     let labels = tensor::<B>(1, device, square);
-    let truth = Truth { valid: labels.ones_like(), labels };
+    let truth = Truth::hard(labels.clone(), labels.ones_like());
     let mut scale = LossScale::default();
     let mut seen = Vec::with_capacity(STEPS);
     while seen.len() < STEPS {
         let logits = network.forward_train(x.clone(), seen.len() as u64);
-        let loss = losses(&LossSection::default(), logits, &truth).total;
+        let loss = losses(&LossSection::default(), &Heads::of(logits), &truth).total;
         let factor = scale.factor(format);
         let gradients = (loss.clone() * factor).backward();
         let gradients = GradientsParams::from_grads(gradients, &network);

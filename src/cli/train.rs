@@ -6,8 +6,8 @@ use super::args::{ConfigArgs, DeviceArgs};
 use super::{Context, stdout};
 use crate::config::{Precision, train::TrainConfig};
 use crate::error::Result;
-use crate::tiles::TileSet;
-use crate::{train, with_autodiff_backend};
+use crate::train::{self, sources::Sources};
+use crate::with_autodiff_backend;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let config = args.config.load::<TrainConfig>(&args.sets())?;
     config.validate()?;
     let device = args.device.resolve()?;
-    let tiles = TileSet::open(&config.data.tiles)?;
+    let sources = Sources::open(&config)?;
     if args.overwrite {
         train::remove_run(&args.output)?;
     }
@@ -73,7 +73,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         train::run::<B>(
             &config,
             &handle,
-            &tiles,
+            &sources,
             &args.output,
             args.resume,
             &context.interrupt,

@@ -33,6 +33,8 @@ pub struct SceneEntry {
     pub image: PathBuf,
     /// The buildings: anything that OGR opens.
     pub footprints: PathBuf,
+    /// Instead of buildings, what models said: a raster of `geoseg label`. All scenes of a set have it, or none.
+    pub soft: Option<PathBuf>,
     /// The footprints' layer; the first one where absent.
     pub layer: Option<String>,
     /// An attribute filter on the footprints, the WHERE part of an SQL query.
@@ -190,10 +192,15 @@ impl DatasetConfig {
         for scene in &mut self.scene {
             resolve(&mut scene.image, base);
             resolve(&mut scene.footprints, base);
-            if let Some(aoi) = &mut scene.aoi {
-                resolve(aoi, base);
+            for path in [&mut scene.aoi, &mut scene.soft].into_iter().flatten() {
+                resolve(path, base);
             }
         }
+    }
+
+    /// Whether labels are what models said.
+    pub fn is_soft(&self) -> bool {
+        self.scene.iter().any(|scene| scene.soft.is_some())
     }
 
     /// How scenes are opened.
@@ -214,11 +221,34 @@ impl DatasetConfig {
             return Err(Error::config("scene", "at least one [[scene]] is needed"));
         }
         for (at, scene) in self.scene.iter().enumerate() {
-            for (key, path) in [("image", &scene.image), ("footprints", &scene.footprints)] {
-                if path.as_os_str().is_empty() {
-                    return Err(Error::config(format!("scene.{at}.{key}"), "a path is needed"));
-                }
+            let key = |name| format!("scene.{at}.{name}");
+            let given = |path: &Path| !path.as_os_str().is_empty();
+            if !given(&scene.image) {
+                return Err(Error::config(key("image"), "a path is needed"));
             }
+            match (self.is_soft(), &scene.soft, given(&scene.footprints)) {
+                (false, _, true) => {}
+                (false, _, false) => {
+                    return Err(Error::config(key("footprints"), "a path is needed"));
+                }
+                (true, None, _) => {
+                    let problem = "is needed, as other scenes have it: labels of both kinds need two tile sets";
+                    return Err(Error::config(key("soft"), problem));
+                }
+                (true, Some(_), true) => {
+                    let problem = "stands beside `soft`: labels are either footprints or soft";
+                    return Err(Error::config(key("footprints"), problem));
+                }
+                (true, Some(_), false) => {}
+            }
+            if let (Some(_), Some(_)) = (&scene.soft, &scene.aoi) {
+                let problem = "stands beside `soft`, which knows itself where it has labels";
+                return Err(Error::config(key("aoi"), problem));
+            }
+        }
+        if self.is_soft() && self.tiles.mode == TileMode::Buildings {
+            let problem = "\"buildings\" needs footprints; soft labels are cut in \"grid\"";
+            return Err(Error::config("tiles.mode", problem));
         }
         self.tiles.validate()?;
         for (key, value) in

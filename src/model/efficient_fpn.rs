@@ -11,6 +11,7 @@ use super::{
     efficientnet::EfficientNet,
     fpn::{Ladder, level},
     graph::{Graph, Image, Operator, SumOver},
+    heads::{Heads, ImageHeads},
     linear::Linear,
     mbconv::{BatchNormOptions, ConvNorm},
     noise::{self, Mode},
@@ -151,15 +152,23 @@ impl<B: Kernels> EfficientFpn<B> {
     /// In evaluation the probabilities of [`Outputs::focal`] are upsampled, as published, and in training its logits, whose
     /// gradient does not vanish where the network is sure.
     pub fn forward(&self, x: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
-        let focal = self.forward_all(x, mode).focal; // [n, 2, h / 4, w / 4]
-        let focal = kernels::in_format(focal, DType::F32);
-        let of_classes = if mode == Mode::Eval {
-            let probability = kernels::bilinear(activation::softmax(focal, 1), 4, false);
-            probability.clamp_min(LEAST_PROBABILITY).log() // [n, 2, h, w]
-        } else {
-            kernels::bilinear(focal, 4, false) // [n, 2, h, w]
-        };
-        of_classes.clone().narrow(1, 1, 1) - of_classes.narrow(1, 0, 1)
+        building_logits(self.forward_all(x, mode).focal, mode)
+    }
+
+    /// The same with its other outputs: the Dice head's logit, upsampled, the difference of the class head's logits, and
+    /// the scale.
+    pub fn heads(&self, x: Tensor<B, 4>, mode: Mode) -> Heads<B> {
+        let Outputs { focal, dice, class, scale } = self.forward_all(x, mode);
+        let single = |x| kernels::in_format(x, DType::F32);
+        let class = class.clone().narrow(1, 1, 1) - class.narrow(1, 0, 1);
+        Heads {
+            logits: building_logits(focal, mode),
+            second: Some(kernels::bilinear(single(dice), 4, false)),
+            image: Some(ImageHeads {
+                class: kernels::in_format(class, DType::F32),
+                scale: kernels::in_format(scale, DType::F32),
+            }),
+        }
     }
 
     /// Of the logits: the Dice head and those of the whole image, which [`Self::forward`] drops, are left out.
@@ -214,6 +223,18 @@ impl<B: Kernels> EfficientFpn<B> {
         let of_classes = graph.apply(Operator::Log { least }, &[probability]);
         graph.second_less_first(of_classes)
     }
+}
+
+/// Logits of background and building, `[n, 2, h / 4, w / 4]`, to the one of a building, `[n, 1, h, w]`.
+fn building_logits<B: Kernels>(focal: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
+    let focal = kernels::in_format(focal, DType::F32);
+    let of_classes = if mode == Mode::Eval {
+        let probability = kernels::bilinear(activation::softmax(focal, 1), 4, false);
+        probability.clamp_min(LEAST_PROBABILITY).log() // [n, 2, h, w]
+    } else {
+        kernels::bilinear(focal, 4, false) // [n, 2, h, w]
+    };
+    of_classes.clone().narrow(1, 1, 1) - of_classes.narrow(1, 0, 1)
 }
 
 /// The encoder with its head and the activations and rates of this network.

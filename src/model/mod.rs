@@ -10,6 +10,7 @@ pub mod efficientnet;
 pub mod fpn;
 pub mod fused;
 pub mod graph;
+pub mod heads;
 mod init;
 pub mod linear;
 pub mod mbconv;
@@ -34,6 +35,7 @@ pub use efficient_fpn::EfficientFpn;
 pub use fpn::Fpn;
 pub use fused::FusedNetwork;
 pub use graph::Graph;
+pub use heads::{Heads, ImageHeads};
 pub use mean_mask::MeanMask;
 pub use noise::Mode;
 pub use registry::Listed;
@@ -108,21 +110,38 @@ impl<B: Kernels> Network<B> {
     /// statistics in single precision. Images of sizes that the network cannot halve as often as it must are continued by
     /// their edge pixels to the next that it can, and the logits cropped.
     pub fn forward_in(&self, x: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
+        self.continued(x, |x| Heads::of(self.arch.forward(x, mode))).logits
+    }
+
+    /// All that the network says, in any [`Mode`]; otherwise as [`Network::forward_in`].
+    pub fn heads(&self, x: Tensor<B, 4>, mode: Mode) -> Heads<B> {
+        self.continued(x, |x| match &self.arch {
+            Architecture::EfficientFpn(network) => network.heads(x, mode),
+            other => Heads::of(other.forward(x, mode)),
+        })
+    }
+
+    /// Whether [`Network::heads`] says more than logits.
+    pub fn has_more_heads(&self) -> bool {
+        matches!(self.arch, Architecture::EfficientFpn(_))
+    }
+
+    fn continued(&self, x: Tensor<B, 4>, heads: impl Fn(Tensor<B, 4>) -> Heads<B>) -> Heads<B> {
         let [_, _, h, w] = x.dims();
         let multiple_px = self.arch.multiple_px();
         let missing = |size: usize| size.next_multiple_of(multiple_px) - size;
         let (bottom, right) = (missing(h), missing(w));
+        let run = |x| {
+            let heads = heads(x).map_pixels(|pixels| kernels::in_format(pixels, DType::F32));
+            Heads { logits: tap::tap_logits(heads.logits), ..heads }
+        };
         if bottom == 0 && right == 0 {
-            return self.run(x, mode);
+            return run(x);
         }
         // Half on each side: edges are equally far from invented pixels.
         let (top, left) = (bottom / 2, right / 2);
         let x = x.pad([(top, bottom - top), (left, right - left)], PadMode::Edge);
-        self.run(x, mode).slice(s![.., .., top..top + h, left..left + w])
-    }
-
-    fn run(&self, x: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
-        tap::tap_logits(kernels::in_format(self.arch.forward(x, mode), DType::F32))
+        run(x).map_pixels(|pixels| pixels.slice(s![.., .., top..top + h, left..left + w]))
     }
 
     /// The operators that compute logits, as [`Network::forward`] does of images that need not be continued: their height and

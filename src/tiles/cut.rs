@@ -12,10 +12,11 @@ use rand_chacha::ChaCha8Rng;
 use crate::config::dataset::DatasetConfig;
 use crate::error::{Error, Result};
 use crate::geo::{Scene, Window, write_geotiff};
-use crate::truth::{BOUNDARY, BUILDING, IGNORE};
+use crate::truth::IGNORE;
 
 use super::hash;
 use super::journal::{BandSums, Kept, Outcome};
+use super::labels::Labeller;
 use super::plan::PlannedTile;
 use super::prepare::Prepared;
 use super::set::{Split, TileRecord};
@@ -28,30 +29,37 @@ pub(super) fn image_path(scene: &Prepared, tile: &PlannedTile) -> PathBuf {
         .join(format!("{:06}_{:06}.tif", tile.window.row, tile.window.col))
 }
 
+/// A scene in the hands of one thread.
+pub(super) struct Open<'a> {
+    pub scene: &'a Prepared,
+    pub source: &'a Scene,
+    pub labeller: &'a Labeller<'a>,
+}
+
 /// Reads, labels, judges and (if it is kept) writes one tile below `root`, whose folders exist. The
 /// files are written in `staging`, a folder of this worker's on the same disk, and renamed when whole:
 /// one folder for many tiles, because making one takes as long as writing a tile.
 pub(super) fn cut(
     root: &Path,
     staging: &Path,
-    scene: &Prepared,
-    source: &Scene,
+    open: &Open<'_>,
     tile: &PlannedTile,
     config: &DatasetConfig,
 ) -> Result<Outcome> {
+    let Open { scene, source, labeller } = open;
     let grid = &scene.scales[tile.scale].grid;
     let side = config.tiles.tile_px;
     let whole = Window::whole(grid.width, grid.height);
     let Some(inside) = tile.window.intersection(&whole) else { return Ok(Outcome::NoData) };
     let pixels = source.read(grid, inside)?;
-    let labels = scene.truth.rasterize(grid, inside, &pixels.valid)?;
+    let labels = labeller.labels(grid, inside, &pixels.valid)?;
     let area = (side * side) as f64;
     let labelled = labels.iter().filter(|label| **label != IGNORE).count();
     let valid_fraction = labelled as f64 / area;
     if labelled == 0 || valid_fraction < config.tiles.min_valid_fraction {
         return Ok(Outcome::NoData);
     }
-    let building = labels.iter().filter(|label| matches!(**label, BUILDING | BOUNDARY)).count();
+    let building = labels.iter().filter(|label| labeller.is_building(**label)).count();
     let path = image_path(scene, tile);
     if building == 0 && !keeps_empty(&path, config) {
         return Ok(Outcome::Empty);
@@ -65,7 +73,7 @@ pub(super) fn cut(
         }
     }
     let sums = (tile.group.split == Split::Train).then(|| BandSums::of(&data, &pixels.valid));
-    let buildings = scene.truth.buildings_in(grid, inside);
+    let buildings = labeller.buildings_in(grid, inside);
     let mask_path =
         path.with_file_name(format!("{:06}_{:06}_mask.png", tile.window.row, tile.window.col));
     let image: Vec<u8> =

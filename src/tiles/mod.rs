@@ -9,6 +9,7 @@ mod ground;
 mod hash;
 mod index;
 mod journal;
+mod labels;
 mod listing;
 mod plan;
 mod prepare;
@@ -31,10 +32,12 @@ use crate::geo::{Crs, Scene};
 use crate::output::write_whole;
 use crate::progress::{Bar, Progress};
 
+pub use labels::SOFT_SCALE;
 pub use listing::scene_splits;
 pub use report::Report;
-pub use set::{SceneInfo, Split, TileCounts, TilePixels, TileRecord, TileSet, TileSetInfo};
+pub use set::{Labels, SceneInfo, Split, TileCounts, TilePixels, TileRecord, TileSet, TileSetInfo};
 
+use cut::Open;
 use ground::Outline;
 use journal::{Journal, Kept, Outcome};
 use plan::PlannedTile;
@@ -118,7 +121,7 @@ fn plan_all(config: &DatasetConfig, dataset: &Dataset) -> Vec<plan::ScenePlan> {
         .scenes
         .par_iter()
         .map(|scene| {
-            let boxes = scene.truth.boxes();
+            let boxes = scene.labels.boxes();
             plan::plan(&scene.native, &scene.scales, &scene.division, &boxes, &config.tiles)
         })
         .collect()
@@ -228,13 +231,15 @@ fn cut_scene<'a>(
         .par_chunks(TILES_PER_TASK)
         .map(|task| {
             let source = Scene::open_with(&scene.path, &scene.options)?;
+            let labeller = scene.labels.open()?;
             let staging = tempfile::Builder::new()
                 .prefix(STAGING_PREFIX)
                 .tempdir_in(out)
                 .map_err(Error::io(out))?;
             task.iter()
                 .map(|(tile, path)| {
-                    let outcome = cut::cut(out, staging.path(), scene, &source, tile, config)?;
+                    let open = Open { scene, source: &source, labeller: &labeller };
+                    let outcome = cut::cut(out, staging.path(), &open, tile, config)?;
                     journal.append(&path.to_string_lossy(), &outcome)?;
                     bar.inc(1);
                     Ok((*tile, outcome))

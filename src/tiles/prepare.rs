@@ -10,6 +10,7 @@ use crate::geo::{Compression, Grid, Scene, SceneOptions};
 use crate::truth::{Truth, TruthOptions};
 
 use super::divide::divide;
+use super::labels::LabelSource;
 use super::plan::Scale;
 use super::set::{SceneInfo, Split};
 use super::split::Division;
@@ -29,7 +30,7 @@ pub struct Prepared {
     /// Which ground is for what.
     pub division: Division,
     /// Its labels.
-    pub truth: Truth,
+    pub labels: LabelSource,
 }
 
 /// All scenes, and what they have in common.
@@ -71,36 +72,55 @@ pub fn prepare(config: &DatasetConfig) -> Result<Dataset> {
         config.scene.iter().zip(names).zip(opened).zip(divisions)
     {
         let native = scene.native;
-        let footprints = footprints(entry, &native, &name, &mut warnings)?;
-        let aoi = match &entry.aoi {
-            Some(path) => Some(area_of_interest(path, &native)?),
-            None => None,
+        let mut info = SceneInfo {
+            name,
+            image: entry.image.clone(),
+            crs: native.crs.as_ref().map(|crs| crs.label().to_owned()),
+            footprints: 0,
+            repaired: 0,
+            dropped: 0,
         };
-        let truth_options = TruthOptions {
-            all_touched: config.truth.all_touched,
-            boundary_m: config.truth.boundary_m,
-            contact_m: config.truth.contact_m,
+        let labels = match &entry.soft {
+            Some(soft) => LabelSource::soft(soft, &entry.image, &native)?,
+            None => {
+                let footprints = footprints(entry, &native, &info.name, &mut warnings)?;
+                info.footprints = footprints.polygons.len();
+                (info.repaired, info.dropped) = (footprints.repaired, footprints.dropped);
+                LabelSource::Footprints(truth(entry, &native, &footprints, config)?)
+            }
         };
-        let truth = Truth::prepare(&footprints.polygons, aoi.as_deref(), &native, &truth_options)?;
-        check_overlap(entry, &native, &footprints, &truth)?;
         scenes.push(Prepared {
-            info: SceneInfo {
-                name,
-                image: entry.image.clone(),
-                crs: native.crs.as_ref().map(|crs| crs.label().to_owned()),
-                footprints: footprints.polygons.len(),
-                repaired: footprints.repaired,
-                dropped: footprints.dropped,
-            },
+            info,
             path: entry.image.clone(),
             options: options.clone(),
             scales: Scale::of(&native, &config.tiles),
             native,
             division,
-            truth,
+            labels,
         });
     }
     Ok(Dataset { scenes, bands, value_range, warnings })
+}
+
+/// The footprints, ready to be burned.
+fn truth(
+    entry: &SceneEntry,
+    native: &Grid,
+    footprints: &Footprints,
+    config: &DatasetConfig,
+) -> Result<Truth> {
+    let aoi = match &entry.aoi {
+        Some(path) => Some(area_of_interest(path, native)?),
+        None => None,
+    };
+    let options = TruthOptions {
+        all_touched: config.truth.all_touched,
+        boundary_m: config.truth.boundary_m,
+        contact_m: config.truth.contact_m,
+    };
+    let truth = Truth::prepare(&footprints.polygons, aoi.as_deref(), native, &options)?;
+    check_overlap(entry, native, footprints, &truth)?;
+    Ok(truth)
 }
 
 fn open(entry: &SceneEntry, config: &DatasetConfig) -> Result<Opened> {

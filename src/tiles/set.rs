@@ -75,6 +75,27 @@ impl FromStr for Split {
     }
 }
 
+/// What the masks of a set hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Labels {
+    /// Classes, from footprints.
+    #[default]
+    Classes,
+    /// Probabilities of a building, from models: `round(p * 254)`, 255 is ignore.
+    Soft,
+}
+
+impl Labels {
+    /// A word for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classes => "class",
+            Self::Soft => "soft",
+        }
+    }
+}
+
 /// What the whole set has in common. `tileset.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TileSetInfo {
@@ -86,7 +107,10 @@ pub struct TileSetInfo {
     pub band_names: Vec<String>,
     /// Scene values that became 0 and 255 in the tiles.
     pub value_range: [f64; 2],
-    /// Mask values: `classes[v]` names value `v`; 255 is ignore and is not listed.
+    /// What the masks hold.
+    #[serde(default)]
+    pub labels: Labels,
+    /// Mask values of [`Labels::Classes`]: `classes[v]` names value `v`; 255 is ignore and is not listed.
     pub classes: Vec<String>,
     /// Side of every tile, in pixels.
     pub tile_px: usize,

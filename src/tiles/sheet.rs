@@ -4,8 +4,10 @@ use image::{GrayImage, Rgb, RgbImage};
 
 use crate::error::Result;
 use crate::picture::contact_sheet::{self, Thumb};
+use crate::truth::IGNORE;
 
-use super::set::{CONTACT_SHEET_FILE, TilePixels, TileRecord, TileSet};
+use super::labels::SOFT_SCALE;
+use super::set::{CONTACT_SHEET_FILE, Labels, TilePixels, TileRecord, TileSet};
 
 /// Thumbs on the sheet.
 const MOST: usize = 24;
@@ -15,7 +17,16 @@ const COLUMNS: usize = 6;
 pub(super) fn write(set: &TileSet) -> Result<()> {
     let thumbs: Vec<Thumb> = choose(&set.tiles)
         .into_iter()
-        .map(|tile| Ok(thumb(tile, &set.read(tile)?)))
+        .map(|tile| {
+            let mut pixels = set.read(tile)?;
+            if set.info.labels == Labels::Soft {
+                let likely = |label: u8| u8::from(f32::from(label) >= SOFT_SCALE / 2.0);
+                let hard =
+                    pixels.mask.iter().map(|&p| if p == IGNORE { IGNORE } else { likely(p) });
+                pixels.mask = hard.collect();
+            }
+            Ok(thumb(tile, &pixels))
+        })
         .collect::<Result<_>>()?;
     contact_sheet::write(&set.root.join(CONTACT_SHEET_FILE), &thumbs, COLUMNS)
 }

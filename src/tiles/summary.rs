@@ -8,7 +8,7 @@ use crate::truth::TruthOptions;
 use super::journal::{BandSums, Outcome};
 use super::plan::ScenePlan;
 use super::prepare::Dataset;
-use super::set::{FORMAT, Split, TileCounts, TileSetInfo};
+use super::set::{FORMAT, Labels, Split, TileCounts, TileSetInfo};
 use super::{Cut, kept};
 
 /// Adds what only shows when all tiles are cut.
@@ -65,6 +65,7 @@ pub(super) fn describe(
         bands: dataset.bands,
         band_names: band_names(dataset.bands),
         value_range: dataset.value_range,
+        labels: if config.is_soft() { Labels::Soft } else { Labels::Classes },
         classes: truth.classes(),
         tile_px: config.tiles.tile_px,
         band_mean,

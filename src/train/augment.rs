@@ -2,29 +2,43 @@
 
 use rand::Rng;
 
+use super::bend::Bend;
 use super::colour::{self, HsvChange};
-use super::warp::{Affine, Crop, warp};
+use super::warp::{Affine, Crop, warp, warp_bent};
 use crate::config::train::AugmentSection;
 use crate::tiles::TilePixels;
+
+/// What to cut from tiles.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut<'a> {
+    /// Random changes.
+    pub section: &'a AugmentSection,
+    /// Side of the crop, pixels.
+    pub side_px: usize,
+    /// Value, per band in 0..1, of pixels without data.
+    pub fill: &'a [f32],
+}
 
 /// Cuts a random crop of `side_px` and changes it as `section` says. All randomness comes from `rng`, and
 /// the same draws are made whatever their outcome, so that one probability does not shift the others.
 ///
-/// `fill` is the value, per band in 0..1, of pixels without data.
-pub fn augment(
-    tile: &TilePixels,
-    section: &AugmentSection,
-    side_px: usize,
-    fill: &[f32],
-    rng: &mut impl Rng,
-) -> Crop {
+/// A pixel of the tile is `gsd_m` metres wide (NaN where unknown).
+pub fn augment(tile: &TilePixels, gsd_m: f64, cut: Cut<'_>, rng: &mut impl Rng) -> Crop {
+    let Cut { section, side_px, fill } = cut;
     let mut affine = Affine::at(random_centre(tile, side_px, rng));
     if !section.enabled {
         return warp(tile, &affine, side_px, fill);
     }
     affine = shake(affine, section, side_px, rng);
-    let mut crop = warp(tile, &affine, side_px, fill);
+    let bend = Bend::draw(section, rng);
+    // The only change of scale then: what it shows has the reference's size.
+    if chance(rng, section.reference_probability) && gsd_m.is_finite() {
+        let factor = section.reference_gsd_m / (gsd_m * affine.scale());
+        affine = affine.then([[factor, 0.0], [0.0, factor]]);
+    }
+    let mut crop = warp_bent(tile, &affine, &bend, side_px, fill);
     recolour(&mut crop, section, rng);
+    drop_patches(&mut crop, section, fill, rng);
     crop
 }
 
@@ -67,10 +81,13 @@ fn shake(
     if chance(rng, section.flip_probability) {
         affine = affine.then([[-1.0, 0.0], [0.0, 1.0]]);
     }
+    if chance(rng, section.transpose_probability) {
+        affine = affine.then([[0.0, 1.0], [1.0, 0.0]]);
+    }
     affine
 }
 
-/// Brightness, contrast, colour, blur and noise.
+/// Brightness, contrast, colour, gamma, grey, blur and noise.
 fn recolour(crop: &mut Crop, section: &AugmentSection, rng: &mut impl Rng) {
     let area = crop.side_px * crop.side_px;
     let brightness = limited(rng, section.brightness_probability, section.brightness_limit);
@@ -89,6 +106,23 @@ fn recolour(crop: &mut Crop, section: &AugmentSection, rng: &mut impl Rng) {
     if chance(rng, section.hsv_probability) && crop.image.len() >= 3 * area {
         colour::shift_hsv(&mut crop.image, area, change);
     }
+    let exponent = limited(rng, section.gamma_probability, 1.0);
+    if exponent != 0.0 {
+        colour::gamma(&mut crop.image, (1.0 + section.gamma_limit).powf(exponent) as f32);
+    }
+    let shifts = [(); 3].map(|()| limited(rng, 1.0, section.rgb_limit) as f32);
+    if chance(rng, section.rgb_probability) {
+        colour::shift_bands(&mut crop.image, area, shifts);
+    }
+    if chance(rng, section.grey_probability) && crop.image.len() >= 3 * area {
+        colour::to_grey(&mut crop.image, area);
+    }
+    let length_px =
+        limited(rng, section.motion_blur_probability, section.motion_blur_limit_px).abs();
+    let angle = rng.random::<f64>() * std::f64::consts::PI;
+    if length_px > 1.0 {
+        colour::motion_blur(&mut crop.image, crop.side_px, length_px as f32, angle as f32);
+    }
     let sigma_px = limited(rng, section.blur_probability, section.blur_limit_px).abs() as f32;
     // A narrower Gaussian than this leaves a pixel 99 % of its weight.
     if sigma_px > 0.3 {
@@ -97,6 +131,30 @@ fn recolour(crop: &mut Crop, section: &AugmentSection, rng: &mut impl Rng) {
     let sigma = limited(rng, section.noise_probability, section.noise_limit).abs() as f32;
     if sigma > 0.0 {
         colour::add_noise(&mut crop.image, sigma, rng);
+    }
+}
+
+/// Hides squares of the image from the network; their labels stay.
+fn drop_patches(crop: &mut Crop, section: &AugmentSection, fill: &[f32], rng: &mut impl Rng) {
+    let side = crop.side_px;
+    let area = side * side;
+    let dropped = chance(rng, section.dropout_probability);
+    for _ in 0..section.dropout_patches {
+        let size = rng.random::<f64>() * section.dropout_limit * side as f64;
+        let [left, top] = [(); 2].map(|()| rng.random::<f64>() * (side as f64 - size));
+        if !dropped {
+            continue;
+        }
+        let (columns, rows) =
+            (left as usize..(left + size) as usize, top as usize..(top + size) as usize);
+        for row in rows {
+            for at in row * side + columns.start..row * side + columns.end {
+                crop.data[at] = false;
+                for (band, &value) in fill.iter().enumerate() {
+                    crop.image[band * area + at] = value;
+                }
+            }
+        }
     }
 }
 
@@ -140,12 +198,54 @@ mod tests {
         TilePixels { width: side, height: side, bands: 3, image, mask }
     }
 
+    fn cut(section: &AugmentSection, side_px: usize) -> Cut<'_> {
+        Cut { section, side_px, fill: &[0.5; 3] }
+    }
+
+    #[test]
+    fn a_reference_distance_overrides_every_other_scale() {
+        let section = AugmentSection {
+            reference_probability: 1.0,
+            reference_gsd_m: 0.15,
+            scale_probability: 1.0,
+            ..AugmentSection::default()
+        };
+        for seed in 0..8 {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let crop = augment(&tile(64), 0.3, cut(&section, 32), &mut rng);
+            assert!((crop.scale - 0.5).abs() < 1e-9, "{}", crop.scale);
+        }
+    }
+
+    #[test]
+    fn dropped_patches_hide_pixels_and_keep_their_labels() {
+        let section = AugmentSection {
+            enabled: true,
+            dropout_probability: 1.0,
+            dropout_patches: 6,
+            dropout_limit: 0.4,
+            noise_probability: 0.0,
+            shift_probability: 0.0,
+            rotation_probability: 0.0,
+            scale_probability: 0.0,
+            ..AugmentSection::default()
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        // No margin without data: only patches are hidden.
+        let whole = TilePixels { mask: vec![1; 64 * 64], ..tile(64) };
+        let crop = augment(&whole, 0.3, cut(&section, 32), &mut rng);
+        let hidden = crop.data.iter().filter(|data| !**data).count();
+        assert!(hidden > 10 && hidden < 900, "{hidden}");
+        assert!(crop.mask.iter().all(|label| *label == 1));
+        assert!((0..32 * 32).all(|i| crop.data[i] || crop.image[i] == 0.5));
+    }
+
     #[test]
     fn the_same_seed_gives_the_same_view_and_another_seed_another() {
         let tile = tile(64);
         let view = |seed| {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            augment(&tile, &AugmentSection::default(), 32, &[0.5; 3], &mut rng)
+            augment(&tile, 0.3, cut(&AugmentSection::default(), 32), &mut rng)
         };
         assert_eq!(view(3), view(3));
         assert_ne!(view(3), view(4));
@@ -156,7 +256,8 @@ mod tests {
         let tile = tile(32);
         let off = AugmentSection { enabled: false, ..AugmentSection::default() };
         let mut rng = ChaCha8Rng::seed_from_u64(0);
-        let crop = augment(&tile, &off, 32, &[0.0; 3], &mut rng);
+        let black = Cut { fill: &[0.0; 3], ..cut(&off, 32) };
+        let crop = augment(&tile, 0.3, black, &mut rng);
         assert_eq!(crop.mask, tile.mask);
         assert!(crop.image.iter().zip(&tile.image).all(|(a, &b)| *a == f32::from(b) / 255.0));
     }
@@ -168,10 +269,12 @@ mod tests {
             // Colour changes small enough that red stays red.
             let section = AugmentSection {
                 shift_probability: 1.0, rotation_probability: 1.0, scale_probability: 1.0,
+                transpose_probability: 0.5, grid_probability: 0.5, optical_probability: 0.5,
+                gamma_probability: 0.5, rgb_probability: 0.5, rgb_limit: 0.05,
                 blur_probability: 0.0, noise_limit: 0.01, ..AugmentSection::default()
             };
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let crop = augment(&tile(64), &section, 40, &[0.5; 3], &mut rng);
+            let crop = augment(&tile(64), 0.3, cut(&section, 40), &mut rng);
             let area = 40 * 40;
             let (mut labelled, mut agreeing) = (0, 0);
             for i in 0..area {

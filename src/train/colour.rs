@@ -19,6 +19,30 @@ pub fn stretch_contrast(image: &mut [f32], area: usize, factor: f32) {
     }
 }
 
+/// Raises all values to a power: above 1 darkens what is neither black nor white.
+pub fn gamma(image: &mut [f32], exponent: f32) {
+    for value in image {
+        *value = value.powf(exponent);
+    }
+}
+
+/// Adds an amount of its own to each of the first three bands (of `area` pixels each).
+pub fn shift_bands(image: &mut [f32], area: usize, amounts: [f32; 3]) {
+    for (plane, amount) in image.chunks_exact_mut(area).zip(amounts) {
+        brighten(plane, amount);
+    }
+}
+
+/// Makes the first three bands (of `area` pixels each), taken as red, green, blue, one grey (luma of ITU-R BT.601).
+pub fn to_grey(image: &mut [f32], area: usize) {
+    let (red, rest) = image.split_at_mut(area);
+    let (green, rest) = rest.split_at_mut(area);
+    for ((r, g), b) in red.iter_mut().zip(green).zip(&mut rest[..area]) {
+        let grey = 0.299 * *r + 0.587 * *g + 0.114 * *b;
+        (*r, *g, *b) = (grey, grey, grey);
+    }
+}
+
 /// A change of colour in the HSV cone.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HsvChange {
@@ -102,6 +126,33 @@ pub fn blur(image: &mut [f32], side_px: usize, sigma_px: f32) {
     }
 }
 
+/// The mean along a line of `length_px` at `angle` (radians from the columns' direction) around every pixel of every band:
+/// what a camera in motion sees. The border is repeated.
+pub fn motion_blur(image: &mut [f32], side_px: usize, length_px: f32, angle: f32) {
+    let (sin, cos) = angle.sin_cos();
+    let last = side_px as isize - 1;
+    let reach = length_px / 2.0;
+    let steps = length_px.ceil() as usize;
+    let offsets: Vec<(isize, isize)> = (0..=steps)
+        .map(|i| {
+            let along = (i as f32 / steps as f32 * 2.0 - 1.0) * reach;
+            ((along * cos).round() as isize, (along * sin).round() as isize)
+        })
+        .collect();
+    let share = 1.0 / offsets.len() as f32;
+    for plane in image.chunks_exact_mut(side_px * side_px) {
+        let sharp = plane.to_vec();
+        for (at, value) in plane.iter_mut().enumerate() {
+            let (row, col) = ((at / side_px) as isize, (at % side_px) as isize);
+            let pixel = |(dx, dy): &(isize, isize)| {
+                let (row, col) = ((row + dy).clamp(0, last), (col + dx).clamp(0, last));
+                sharp[row as usize * side_px + col as usize]
+            };
+            *value = offsets.iter().map(pixel).sum::<f32>() * share;
+        }
+    }
+}
+
 fn convolve(line: &[f32], kernel: &[f32], radius: usize, centre: usize) -> f32 {
     let last = line.len() - 1;
     kernel
@@ -147,6 +198,26 @@ mod tests {
         blur(&mut point, 15, 1.0);
         assert!((point.iter().sum::<f32>() - 1.0).abs() < 1e-5);
         assert!((point[7 * 15 + 5] - point[9 * 15 + 7]).abs() < 1e-7);
+    }
+
+    #[test]
+    fn motion_blur_spreads_a_point_along_its_line() {
+        let mut point = vec![0.0; 15 * 15];
+        point[7 * 15 + 7] = 1.0;
+        motion_blur(&mut point, 15, 4.0, 0.0);
+        let row = &point[7 * 15..8 * 15];
+        assert!(row[5..10].iter().all(|v| (v - 0.2).abs() < 1e-6), "{row:?}");
+        assert!((point.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn grey_has_one_value_and_a_power_keeps_black_and_white() {
+        let mut pixel = [1.0, 0.5, 0.0];
+        to_grey(&mut pixel, 1);
+        assert!((pixel[0] - 0.5925).abs() < 1e-6 && pixel[0] == pixel[1] && pixel[1] == pixel[2]);
+        let mut values = [0.0, 0.5, 1.0];
+        gamma(&mut values, 2.0);
+        assert_eq!(values, [0.0, 0.25, 1.0]);
     }
 
     #[test]

@@ -10,7 +10,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::losses::Loss;
 use super::metrics::Confusion;
 use super::tensorboard::EventFile;
 use crate::error::{Error, Result};
@@ -40,7 +39,7 @@ pub struct StepEntry {
     pub loss: f64,
     /// Every loss that is used, unweighted.
     #[serde(default)]
-    pub losses: BTreeMap<Loss, f64>,
+    pub losses: BTreeMap<String, f64>,
     /// Pixel IoU of the batch, as the network saw it (augmented, with dropout).
     pub iou: f64,
     /// The counts behind `iou`.
@@ -218,7 +217,9 @@ fn write_event(events: &mut EventFile, entry: &Entry) -> Result<()> {
                 ("gradient_norm", entry.gradient_norm),
                 ("tiles_per_s", entry.tiles_per_s),
             ];
-            values.extend(entry.losses.iter().map(|(loss, value)| (loss.tag(), *value)));
+            let tags: Vec<String> =
+                entry.losses.keys().map(|name| format!("loss/{name}")).collect();
+            values.extend(tags.iter().map(String::as_str).zip(entry.losses.values().copied()));
             events.scalars(entry.time, entry.step as u64, &values)
         }
         Entry::Epoch(entry) => events.scalars(
@@ -297,7 +298,7 @@ mod tests {
             step,
             epoch: 1 + step / 10,
             loss: 1.0 / (step + 1) as f64,
-            losses: BTreeMap::from([(Loss::Focal, 0.1)]),
+            losses: BTreeMap::from([("focal".to_owned(), 0.1)]),
             iou: 0.3,
             pixels: Confusion { true_positive: 3, false_positive: 4, false_negative: 3 },
             learning_rate: 1e-3,

@@ -13,6 +13,7 @@
 
 pub mod augment;
 pub mod batches;
+pub mod bend;
 pub mod checkpoint;
 pub mod colour;
 pub mod folder;
@@ -20,12 +21,15 @@ pub mod log;
 pub mod loss_scale;
 pub mod losses;
 pub mod metrics;
+pub mod mixup;
 pub mod optimizer;
 pub mod plan;
+pub mod pool;
 pub mod prefetch;
 pub mod recalibrate;
 pub mod sampler;
 pub mod schedule;
+pub mod sources;
 pub mod start;
 pub mod tensorboard;
 pub mod validate;
@@ -50,6 +54,7 @@ use self::plan::Plan;
 use self::prefetch::Prefetch;
 use self::schedule::Schedule;
 use self::shown::Shown;
+use self::sources::Sources;
 use self::start::Start;
 use crate::config::train::{ScheduleKind, TrainConfig};
 use crate::device::number_format;
@@ -83,7 +88,7 @@ pub struct Report {
     pub seconds: f64,
 }
 
-/// Trains on `set` and writes model, metrics and checkpoints into the folder `out`, which is made if it is
+/// Trains on the tiles of `sources` and writes model, metrics and checkpoints into the folder `out`, which is made if it is
 /// missing. With `resume` it goes on from the folder's last checkpoint, exactly as if it had not stopped.
 ///
 /// # Errors
@@ -92,7 +97,7 @@ pub struct Report {
 pub fn run<B>(
     config: &TrainConfig,
     device: &B::Device,
-    set: &TileSet,
+    sources: &Sources,
     out: &Path,
     resume: bool,
     interrupt: &Interrupt,
@@ -103,12 +108,13 @@ where
     B::InnerBackend: Kernels,
 {
     config.validate()?;
+    let set = &sources.labelled;
     let start = Start::open(&config.model)?;
     let normalisation = match &start {
         Some(start) => start.normalisation(),
         None => plan::normalisation(&set.info),
     };
-    let batches = Batches::new(set, config, normalisation)?;
+    let batches = Batches::new(sources, config, normalisation)?;
     let mut spec = plan::model_spec(config, &set.info, &batches)?;
     if let Some(start) = &start {
         spec = start.adopted_by(spec)?;
@@ -128,6 +134,15 @@ where
     } else {
         Learner::new(config, &spec, start.as_ref(), device)?
     };
+    if config.loss.needs_more_heads() && !learner.network.has_more_heads() {
+        return Err(Error::config(
+            "loss",
+            format!(
+                "second_head, class_weight and scale_weight are for \"efficient-fpn\"; \"{}\" has one head",
+                config.model.arch
+            ),
+        ));
+    }
     crate::config::write_effective(config, &folder.config())?;
     let log = Log::open(out, learner.state.step)?;
     let plan = Plan::new(config, batches.batches_per_epoch());

@@ -75,6 +75,17 @@ impl Sampler {
         Ok(Self { weights, samples_per_epoch, seed })
     }
 
+    /// With `count` more tiles behind the others, alike among themselves, that come in `share` of all samples. The
+    /// length of an epoch stays.
+    #[must_use]
+    pub fn joined(mut self, count: usize, share: f64) -> Self {
+        for weight in &mut self.weights {
+            *weight *= 1.0 - share;
+        }
+        self.weights.extend((0..count).map(|_| share / count as f64));
+        self
+    }
+
     /// Samples in an epoch, a multiple of the batch.
     pub fn samples_per_epoch(&self) -> usize {
         self.samples_per_epoch
@@ -189,6 +200,19 @@ mod tests {
         let mut section = balanced(Balance::Scale);
         section.scale_weights.insert("x2".into(), 3.0);
         assert!((share(section, 30, 150) - 0.75).abs() < 0.01);
+    }
+
+    #[test]
+    fn joined_tiles_come_in_their_share_and_the_epoch_keeps_its_length() {
+        let tiles = tiles(&[("a", "x1", 24)]);
+        let section = DataSection { balance: Balance::Tile, batch: 8, ..DataSection::default() };
+        let alone = Sampler::new(&tiles.iter().collect::<Vec<_>>(), &section, 3).unwrap();
+        let both = alone.clone().joined(100, 0.25);
+        assert_eq!(both.samples_per_epoch(), alone.samples_per_epoch());
+        assert!((both.weights().iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        let counts = counts(&both, 50);
+        let joined = counts[24..].iter().sum::<usize>() as f64;
+        assert!((joined / (50.0 * 24.0) - 0.25).abs() < 0.02, "{joined}");
     }
 
     #[test]

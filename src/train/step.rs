@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::{Tensor, backend::AutodiffBackend};
 
 use super::Training;
 use super::batches::Batch;
@@ -11,12 +11,13 @@ use super::checkpoint::Learner;
 use super::log::{StepEntry, now_s};
 use super::losses::{Losses, Truth, losses};
 use super::metrics::Confusion;
+use super::mixup;
 use super::optimizer::{clip_factor, gradient_norm, move_average};
 use super::prefetch::Prefetch;
 use super::validate::{Measured, measure};
 use crate::error::{Error, Result};
 use crate::kernels::{Kernels, in_format};
-use crate::model::noise::splitmix64;
+use crate::model::{Mode, noise::splitmix64};
 
 impl<B> Training<'_, B>
 where
@@ -43,9 +44,16 @@ where
             })??;
             let (image, truth) = batch.to_device::<B>(self.device); // [n, bands, h, w]
             let seed = splitmix64(self.config.run.seed, (step * accumulate + pass) as u64);
+            let share = batch.mixup;
+            let image = if share < 1.0 { mixup::mix(image, share) } else { image };
             let image = in_format(image, self.format);
-            let logits = learner.network.forward_train(image, seed); // [n, classes, h, w]
-            let losses = losses(&self.config.loss, logits.clone(), &truth);
+            let heads = learner.network.heads(image, Mode::Train { seed });
+            let section = &self.config.loss;
+            let mut losses = losses(section, &heads, &truth);
+            if share < 1.0 {
+                let other = super::losses::losses(section, &heads, &mixup::next_truth(&truth));
+                losses = mixup::mix_losses(losses, other, share);
+            }
             let gradient = (losses.total.clone() * (scale / accumulate as f64)).backward();
             gradients = GradientsParams::from_grads(gradient, &learner.network);
             if accumulate > 1 {
@@ -58,7 +66,7 @@ where
             let norm = gradient_norm::<B, _>(&learner.network, &gradients, self.device);
             let numbers = measure(
                 inner_losses(losses),
-                logits.inner(),
+                heads.logits.inner(),
                 &inner_truth(truth),
                 self.config.run.threshold,
                 norm,
@@ -93,8 +101,8 @@ where
         let (mut loss, mut losses, mut pixels) = (0.0, BTreeMap::new(), Confusion::default());
         for numbers in measured {
             loss += numbers.loss * share;
-            for &(part, value) in &numbers.parts {
-                *losses.entry(part).or_default() += value * share;
+            for (part, value) in &numbers.parts {
+                *losses.entry(part.clone()).or_default() += value * share;
             }
             pixels.add(numbers.pixels);
         }
@@ -121,5 +129,10 @@ fn inner_losses<B: AutodiffBackend>(losses: Losses<B>) -> Losses<B::InnerBackend
 }
 
 fn inner_truth<B: AutodiffBackend>(truth: Truth<B>) -> Truth<B::InnerBackend> {
-    Truth { labels: truth.labels.inner(), valid: truth.valid.inner() }
+    Truth {
+        labels: truth.labels.inner(),
+        valid: truth.valid.inner(),
+        soft: truth.soft,
+        scale: truth.scale.map(Tensor::inner),
+    }
 }

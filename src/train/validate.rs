@@ -3,12 +3,12 @@
 use burn::tensor::{Tensor, backend::Backend};
 
 use super::batches::Batch;
-use super::losses::{Loss, Losses, Truth, losses};
+use super::losses::{Losses, Truth, losses};
 use super::metrics::Confusion;
 use crate::config::train::LossSection;
 use crate::error::Result;
 use crate::kernels::Kernels;
-use crate::model::Network;
+use crate::model::{Heads, Network};
 
 /// Numbers of one batch, read from the device together.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +16,7 @@ pub struct Measured {
     /// What is minimised.
     pub loss: f64,
     /// Every loss that is used, unweighted.
-    pub parts: Vec<(Loss, f64)>,
+    pub parts: Vec<(String, f64)>,
     /// Counts of the first class.
     pub pixels: Confusion,
     /// Pixels that count.
@@ -38,10 +38,12 @@ pub fn measure<B: Backend>(
     let first = |tensor: Tensor<B, 4>| tensor.slice([0..n, 0..1, 0..height, 0..width]);
     let logit = (threshold / (1.0 - threshold)).ln();
     let predicted = first(logits).greater_elem(logit).float() * truth.valid.clone();
-    let labels = first(truth.labels.clone()) * truth.valid.clone();
+    let building = first(truth.labels.clone());
+    let building = if truth.soft { building.greater_elem(threshold).float() } else { building };
+    let labels = building * truth.valid.clone();
     // Pixel counts of a batch are below 2^24, up to which float32 counts exactly, image by image.
     let count = |pixels: Tensor<B, 4>| pixels.sum();
-    let (used, parts): (Vec<Loss>, Vec<_>) = losses.parts.into_iter().unzip();
+    let (used, parts): (Vec<String>, Vec<_>) = losses.parts.into_iter().unzip();
     let mut all = vec![
         losses.total,
         extra,
@@ -86,7 +88,7 @@ pub fn validate<B: Kernels>(
         }
         let (image, truth) = batch?.to_device::<B>(device);
         let logits = network.forward(image);
-        let losses = losses(section, logits.clone(), &truth);
+        let losses = losses(section, &Heads::of(logits.clone()), &truth);
         let nothing = Tensor::zeros([1], device);
         let measured = measure(losses, logits, &truth, threshold, nothing);
         pixels.add(measured.pixels);

@@ -1,5 +1,6 @@
 //! One resampling for flips, turns, scale, rotation, shift and crop: image and mask move together.
 
+use super::bend::Bend;
 use crate::tiles::TilePixels;
 use crate::truth::IGNORE;
 
@@ -29,10 +30,19 @@ impl Affine {
         Self { linear, ..self }
     }
 
-    /// The source point under the centre of output pixel (`col`, `row`) of `side` by `side`.
-    fn source(&self, col: usize, row: usize, side: usize) -> (f64, f64) {
+    /// Source pixels along the side of an output pixel.
+    pub fn scale(&self) -> f64 {
+        let [[a, b], [c, d]] = self.linear;
+        (a * d - b * c).abs().sqrt()
+    }
+
+    /// The source point under the centre of output pixel (`col`, `row`) of `side` by `side`, bent first.
+    fn source(&self, bend: &Bend, col: usize, row: usize, side: usize) -> (f64, f64) {
         let half = side as f64 / 2.0;
-        let (dx, dy) = (col as f64 + 0.5 - half, row as f64 + 0.5 - half);
+        let (mut dx, mut dy) = (col as f64 + 0.5 - half, row as f64 + 0.5 - half);
+        if *bend != Bend::NONE {
+            [dx, dy] = bend.apply([dx / half, dy / half]).map(|offset| offset * half);
+        }
         let [[a, b], [c, d]] = self.linear;
         (self.centre[0] + a * dx + b * dy, self.centre[1] + c * dx + d * dy)
     }
@@ -49,12 +59,25 @@ pub struct Crop {
     pub data: Vec<bool>,
     /// Labels, `[row][col]`; ignore outside the tile.
     pub mask: Vec<u8>,
+    /// Pixels of the tile that a pixel's side covers.
+    pub scale: f64,
 }
 
 /// Resamples `tile` to `side_px` squared: pixels bilinearly, labels by the nearest.
 ///
 /// `fill` is the value, per band in 0..1, of pixels without data or outside the tile.
 pub fn warp(tile: &TilePixels, affine: &Affine, side_px: usize, fill: &[f32]) -> Crop {
+    warp_bent(tile, affine, &Bend::NONE, side_px, fill)
+}
+
+/// The same with a change of shape before all others.
+pub fn warp_bent(
+    tile: &TilePixels,
+    affine: &Affine,
+    bend: &Bend,
+    side_px: usize,
+    fill: &[f32],
+) -> Crop {
     let area = side_px * side_px;
     let tile_area = tile.width * tile.height;
     let has_data = tile.valid();
@@ -63,11 +86,12 @@ pub fn warp(tile: &TilePixels, affine: &Affine, side_px: usize, fill: &[f32]) ->
         image: vec![0.0; tile.bands * area],
         data: vec![false; area],
         mask: vec![IGNORE; area],
+        scale: affine.scale(),
     };
     for row in 0..side_px {
         for col in 0..side_px {
             let to = row * side_px + col;
-            let (x, y) = affine.source(col, row, side_px);
+            let (x, y) = affine.source(bend, col, row, side_px);
             let inside = x >= 0.0 && y >= 0.0 && x < tile.width as f64 && y < tile.height as f64;
             let nearest = if inside { y as usize * tile.width + x as usize } else { 0 };
             if !inside || !has_data[nearest] {

@@ -9,3 +9,4 @@ pub mod program;
 pub mod python;
 pub mod reference;
 pub mod shared;
+pub mod tiny;

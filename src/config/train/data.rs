@@ -30,6 +30,17 @@ pub struct DataSection {
     pub scene_weights: BTreeMap<String, f64>,
     /// Relative frequency of tiles without a building.
     pub empty_weight: f64,
+    /// Folder of a tile set that `geoseg mine` made; none where empty.
+    pub mined_tiles: PathBuf,
+    /// Share of the crops that comes from the mined tiles.
+    pub mined_share: f64,
+    /// Folder of a tile set with soft labels; none where empty.
+    pub soft_tiles: PathBuf,
+    /// Every how many batches one is of soft labels.
+    pub soft_every: usize,
+    /// Probabilities below the first are no building, above the second one, and between them ignored; as they are
+    /// where absent.
+    pub soft_harden: Option<[f64; 2]>,
     /// Threads that read and augment; 0 chooses.
     pub workers: usize,
 }
@@ -60,6 +71,11 @@ impl Default for DataSection {
             scale_weights: BTreeMap::new(),
             scene_weights: BTreeMap::new(),
             empty_weight: 1.0,
+            mined_tiles: PathBuf::new(),
+            mined_share: 0.2,
+            soft_tiles: PathBuf::new(),
+            soft_every: 5,
+            soft_harden: None,
             workers: 0,
         }
     }
@@ -77,6 +93,12 @@ impl DataSection {
         )?;
         require(self.fold >= -1, "data.fold", self.fold, "a fold's number, or -1")?;
         within("data.empty_weight", self.empty_weight, 0.0, 1000.0)?;
+        within("data.mined_share", self.mined_share, 0.001, 0.999)?;
+        require(self.soft_every >= 2, "data.soft_every", self.soft_every, "at least 2")?;
+        if let Some([low, high]) = self.soft_harden {
+            within("data.soft_harden", low, 0.0, 1.0)?;
+            within("data.soft_harden", high, low, 1.0)?;
+        }
         require(self.workers <= 256, "data.workers", self.workers, "at most 256")?;
         for (key, weights) in [
             ("data.scale_weights", &self.scale_weights),

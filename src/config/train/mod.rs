@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::augment::AugmentSection;
 pub use self::data::{Balance, DataSection};
-pub use self::loss::LossSection;
+pub use self::loss::{Loss, LossSection};
 pub use self::model::{InitScope, ModelSection};
 pub use self::optimizer::{OptimizerName, OptimizerSection};
 pub use self::run::RunSection;

@@ -41,6 +41,18 @@ pub fn bce<B: Backend>(logits: Tensor<B, 4>, truth: &Truth<B>, hard_fraction: f6
     mean_over_valid(-log_sigmoid(z), &truth.valid, hard_fraction)
 }
 
+/// Kullback-Leibler divergence of the probabilities `sigmoid(logits)` from soft labels, mean over valid pixels;
+/// 0 where they agree.
+pub fn kl<B: Backend>(logits: Tensor<B, 4>, truth: &Truth<B>) -> Tensor<B, 1> {
+    let label = truth.labels.clone();
+    let other = -label.clone() + 1.0;
+    // 0 times the logarithm of 0 is 0 here.
+    let entropy = |share: Tensor<B, 4>| share.clone() * share.clamp_min(f32::MIN_POSITIVE).log();
+    let certainty = entropy(label.clone()) + entropy(other.clone());
+    let likelihood = label * log_sigmoid(logits.clone()) + other * log_sigmoid(-logits);
+    mean_over_valid(certainty - likelihood, &truth.valid, 1.0)
+}
+
 /// The mean of `pixels` (`[n, classes, h, w]`, none below 0) over the hardest `hard_fraction` of the valid
 /// ones; 0 where none is valid.
 fn mean_over_valid<B: Backend>(
