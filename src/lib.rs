@@ -19,6 +19,7 @@ pub mod infer;
 pub mod interrupt;
 pub mod kernels;
 pub mod memory;
+pub mod mine;
 pub mod model;
 pub mod output;
 pub mod picture;

@@ -23,7 +23,7 @@ use geoseg::train::prefetch::Prefetch;
 use geoseg::train::sources::Sources;
 use geoseg::train::{self, Report};
 
-use support::tiny::{TILE_PX, config, tile_set};
+use support::tiny::{config, tile_set};
 
 type Diff = Autodiff<Flex>;
 

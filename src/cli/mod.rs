@@ -14,6 +14,7 @@ mod explain;
 mod infer;
 mod info;
 mod judged;
+mod mine;
 mod models;
 mod polygonize;
 mod synth;
@@ -58,6 +59,7 @@ pub enum Command {
     Synth(synth::Args),
     Tiles(tiles::Args),
     Train(train::Args),
+    Mine(mine::Args),
     Infer(infer::Args),
     Polygonize(polygonize::Args),
     Eval(eval::Args),
@@ -104,6 +106,7 @@ pub fn run(cli: Cli, interrupt: Interrupt) -> Result<()> {
         Command::Synth(args) => synth::run(&args, &context),
         Command::Tiles(args) => tiles::run(&args, &context),
         Command::Train(args) => train::run(&args, &context),
+        Command::Mine(args) => mine::run(&args, &context),
         Command::Infer(args) => infer::run(&args, &context),
         Command::Polygonize(args) => polygonize::run(&args, &context),
         Command::Eval(args) => eval::run(&args, &context),

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::args::{ConfigArgs, DeviceArgs};
 use super::{Context, stdout};
 use crate::config::{Precision, train::TrainConfig};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::output;
 use crate::train::{self, sources::Sources};
 use crate::with_autodiff_backend;
 
@@ -15,6 +16,7 @@ Examples:
   geoseg train --config train.toml --set optimizer.learning_rate=5e-4 --set run.steps=2000 -o runs/b
   geoseg train --config train.toml --init start.safetensors -o runs/c
   geoseg train --config train.toml -o runs/a --resume
+  geoseg train --config train.toml --preview crops.png
 
 config/train.toml lists every key with its default. Ctrl-C saves a checkpoint and ends; --resume goes
 on from it as if nothing had happened.";
@@ -24,8 +26,8 @@ on from it as if nothing had happened.";
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Folder of the run: checkpoints, model.safetensors, metrics.jsonl, curves
-    #[arg(short, long, value_name = "FOLDER")]
-    output: PathBuf,
+    #[arg(short, long, value_name = "FOLDER", required_unless_present = "preview")]
+    output: Option<PathBuf>,
     /// Folder of the tile set; the same as --set data.tiles=FOLDER
     #[arg(long, value_name = "FOLDER")]
     tiles: Option<PathBuf>,
@@ -38,6 +40,9 @@ pub struct Args {
     /// Number format of the steps; the same as --set run.precision=FORMAT
     #[arg(long, value_name = "FORMAT")]
     precision: Option<Precision>,
+    /// Only draw the first augmented crops into this PNG, and do not train
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    preview: Option<PathBuf>,
     /// Go on from the run's last checkpoint
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
@@ -64,17 +69,25 @@ impl Args {
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let config = args.config.load::<TrainConfig>(&args.sets())?;
     config.validate()?;
+    if let Some(preview) = &args.preview {
+        output::check_writable(preview, args.overwrite)?;
+        train::preview::write(&config, &Sources::open(&config)?, preview)?;
+        return stdout::print(&format!("crops    {}", preview.display()));
+    }
+    let Some(folder) = &args.output else {
+        return Err(Error::config("--output", "is needed: the folder of the run"));
+    };
     let device = args.device.resolve()?;
     let sources = Sources::open(&config)?;
     if args.overwrite {
-        train::remove_run(&args.output)?;
+        train::remove_run(folder)?;
     }
     let report = with_autodiff_backend!(&device, |B, handle| {
         train::run::<B>(
             &config,
             &handle,
             &sources,
-            &args.output,
+            folder,
             args.resume,
             &context.interrupt,
             context.progress,

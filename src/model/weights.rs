@@ -92,6 +92,14 @@ pub struct Summary {
     pub bytes: u64,
 }
 
+/// A hash (FNV-1a, 64 bits) of a model's file: equal files have equal ones.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn fingerprint(path: &Path) -> Result<u64> {
+    Ok(super::noise::fnv1a(&std::fs::read(path).map_err(Error::io(path))?))
+}
+
 /// Spec, provenance and size of a model, without reading its weights.
 ///
 /// # Errors

@@ -119,7 +119,8 @@ fn keeps_empty(path: &Path, config: &DatasetConfig) -> bool {
     ChaCha8Rng::seed_from_u64(seed).random::<f64>() < config.tiles.keep_empty
 }
 
-fn write_mask(path: &Path, labels: Vec<u8>, side: usize) -> Result<()> {
+/// Writes the labels of a square.
+pub(super) fn write_mask(path: &Path, labels: Vec<u8>, side: usize) -> Result<()> {
     let picture = GrayImage::from_raw(side as u32, side as u32, labels).unwrap_or_default();
     picture.save(path).map_err(|error| match error {
         image::ImageError::IoError(source) => Error::Io { path: path.to_owned(), source },

@@ -90,6 +90,11 @@ fn open_soft(path: &Path) -> Result<Scene> {
     Scene::open_with(path, &options)
 }
 
+/// Whether a class is inside a building.
+pub fn is_building(label: u8) -> bool {
+    matches!(label, BUILDING | BOUNDARY)
+}
+
 /// Labels of windows, for one thread.
 pub enum Labeller<'a> {
     /// Burned footprints.
@@ -122,7 +127,7 @@ impl Labeller<'_> {
     /// Whether a label says building: a soft one, that it is likelier than not.
     pub fn is_building(&self, label: u8) -> bool {
         match self {
-            Self::Footprints(_) => matches!(label, BUILDING | BOUNDARY),
+            Self::Footprints(_) => is_building(label),
             Self::Soft(_) => label != IGNORE && f32::from(label) >= SOFT_SCALE / 2.0,
         }
     }

@@ -15,6 +15,7 @@ mod plan;
 mod prepare;
 mod report;
 mod root;
+mod select;
 pub mod set;
 mod sheet;
 mod split;
@@ -35,6 +36,7 @@ use crate::progress::{Bar, Progress};
 pub use labels::SOFT_SCALE;
 pub use listing::scene_splits;
 pub use report::Report;
+pub use select::{Selected, write as write_selection};
 pub use set::{Labels, SceneInfo, Split, TileCounts, TilePixels, TileRecord, TileSet, TileSetInfo};
 
 use cut::Open;

@@ -130,7 +130,8 @@ pub(super) fn fingerprint(config: &DatasetConfig, effective: &str) -> String {
     let mut hash = hash::fnv1a(&FORMAT.to_le_bytes());
     hash = hash::extend(hash, effective.as_bytes());
     for scene in &config.scene {
-        let inputs = [Some(&scene.image), Some(&scene.footprints), scene.aoi.as_ref()];
+        let inputs =
+            [Some(&scene.image), Some(&scene.footprints), scene.aoi.as_ref(), scene.soft.as_ref()];
         for path in inputs.into_iter().flatten() {
             if let Some((length, sample)) = sample(path) {
                 hash = hash::extend(hash, &length.to_le_bytes());

@@ -26,6 +26,7 @@ pub mod optimizer;
 pub mod plan;
 pub mod pool;
 pub mod prefetch;
+pub mod preview;
 pub mod recalibrate;
 pub mod sampler;
 pub mod schedule;
