@@ -209,30 +209,30 @@ fn trains_as_pytorch(run: &str, section: &OptimizerSection, steps: usize, loose:
     }
 }
 
-// The later steps amplify rounding; the first few are the sharp ones.
+// The reference's tolerances grow with the steps, which amplify rounding; the first few are the sharp ones.
 
 #[test]
-fn the_first_steps_of_adamw_give_the_losses_and_weights_of_pytorch() {
-    trains_as_pytorch("adamw", &OptimizerSection::default(), 4, 4e-5);
+fn twenty_steps_of_adamw_follow_the_losses_of_pytorch() {
+    trains_as_pytorch("adamw", &OptimizerSection::default(), 20, 4e-5);
 }
 
 #[test]
-fn the_first_steps_of_rmsprop_give_the_losses_and_weights_of_pytorch() {
+fn five_steps_of_rmsprop_follow_the_losses_of_pytorch() {
     let section = OptimizerSection {
         name: OptimizerName::Rmsprop,
         momentum: 0.0,
         weight_decay: 0.0,
         ..OptimizerSection::default()
     };
-    trains_as_pytorch("rmsprop_torch", &section, 3, 1e-3);
+    trains_as_pytorch("rmsprop_torch", &section, 5, 1e-3);
 }
 
 #[test]
-fn the_first_steps_of_sgd_give_the_losses_and_weights_of_pytorch() {
+fn twenty_steps_of_sgd_follow_the_losses_of_pytorch() {
     let section = OptimizerSection {
         name: OptimizerName::Sgd,
         weight_decay: 0.0,
         ..OptimizerSection::default()
     };
-    trains_as_pytorch("sgd", &section, 6, 1e-6);
+    trains_as_pytorch("sgd", &section, 20, 1e-6);
 }
