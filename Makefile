@@ -154,4 +154,4 @@ gpu-check: gpu-bundle ## On a machine with an NVIDIA card: is everything right t
 bench: build ## What this machine does: every operator against its peaks, the network layer by layer, every stage
 	$(GEOSEG) bench operators --device $(DEVICE) $(ARGS)
 	$(GEOSEG) bench infer --profile --device cpu $(ARGS)
-	@for case in infer 'infer --encoder efficientnet-b1' train tiles polygonize infer-scene; do $(GEOSEG) bench $$case --device $(DEVICE); done
+	@for case in infer 'infer --encoder efficientnet-b1' train loader tiles polygonize infer-scene; do $(GEOSEG) bench $$case --device $(DEVICE); done

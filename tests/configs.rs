@@ -19,6 +19,26 @@ fn the_commented_files_are_valid() {
 }
 
 #[test]
+fn the_recipes_are_valid() {
+    let train = |names: &[&str]| {
+        let files: Vec<PathBuf> = names.iter().flat_map(|name| file(name)).collect();
+        config::load::<TrainConfig>(&files, &[]).unwrap().validate().unwrap();
+    };
+    train(&["open-cities/augment.toml", "open-cities/step1.toml"]);
+    train(&["open-cities/augment.toml", "open-cities/step2.toml"]);
+    train(&["notebook/train.toml"]);
+    config::load::<InferConfig>(&file("notebook/infer.toml"), &[]).unwrap().validate().unwrap();
+    for (name, labels) in [("tiles", "footprints"), ("soft-tiles", "soft")] {
+        let mut layers = file(&format!("open-cities/{name}.toml"));
+        let folder = tempfile::tempdir().unwrap();
+        let scene = folder.path().join("scene.toml");
+        std::fs::write(&scene, format!("[[scene]]\nimage = 'a.tif'\n{labels} = 'b'\n")).unwrap();
+        layers.push(scene);
+        config::load::<DatasetConfig>(&layers, &[]).unwrap().validate().unwrap();
+    }
+}
+
+#[test]
 fn the_demo_is_valid_and_its_scenes_are_there() {
     let layers = Layers::read(&file("demo/dataset.toml"), &[]).unwrap();
     let mut dataset = layers.parse::<DatasetConfig>().unwrap();

@@ -31,6 +31,8 @@ pub enum Case {
     Polygonize,
     /// A synthetic scene into tiles.
     Tiles,
+    /// Batches of augmented crops from tiles of a synthetic scene, on one thread.
+    Loader,
     /// A synthetic scene into scores and polygons, file to file.
     InferScene,
 }
@@ -82,6 +84,7 @@ pub fn run(case: Case, options: &Options) -> Result<Figure> {
         Case::Train => network::train(options),
         Case::Polygonize => stages::polygonize(options),
         Case::Tiles => stages::tiles(options),
+        Case::Loader => stages::loader(options),
         Case::InferScene => stages::infer_scene(options),
     }
 }

@@ -7,9 +7,10 @@ use tempfile::TempDir;
 
 use super::measure::{Figure, measure};
 use super::{Options, network};
-use crate::config::dataset::DatasetConfig;
+use crate::config::dataset::{DatasetConfig, SceneEntry, SplitChoice};
 use crate::config::infer::InferConfig;
 use crate::config::polygonize::PolygonizeOptions;
+use crate::config::train::TrainConfig;
 use crate::error::{Error, Result};
 use crate::geo::vector::{VectorSource, read_footprints};
 use crate::geo::{Compression, RasterWriter, Scene, Window};
@@ -17,6 +18,10 @@ use crate::infer::{Input, Region, load_scorer};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::synth::{self, SynthOptions};
+use crate::tiles::TileSet;
+use crate::train::batches::Batches;
+use crate::train::plan;
+use crate::train::sources::Sources;
 use crate::truth::{BUILDING, Truth, TruthOptions};
 use crate::{infer, model, polygonize as polygons, tiles as tiling};
 
@@ -81,18 +86,44 @@ pub fn polygonize(options: &Options) -> Result<Figure> {
 pub fn tiles(options: &Options) -> Result<Figure> {
     let town = town(options)?;
     let mut config = DatasetConfig::default();
-    config.scene.push(crate::config::dataset::SceneEntry {
-        image: town.image.clone(),
-        footprints: town.footprints.clone(),
-        split: crate::config::dataset::SplitChoice::Train,
-        ..Default::default()
-    });
+    config.scene.push(scene(&town));
     config.tiles.tile_px = options.window_px;
     let out = town.folder.path().join("tiles");
     let pixels = options.scene_px * options.scene_px;
     measure(title("tiles", options), pixels, 1, options, || {
         tiling::run(&config, &out, true, Progress::Hidden).map(|_| ())
     })
+}
+
+/// Batches of augmented crops, read from tiles on one thread.
+pub fn loader(options: &Options) -> Result<Figure> {
+    let town = town(options)?;
+    let mut tiled = DatasetConfig::default();
+    tiled.scene.push(scene(&town));
+    tiled.tiles.tile_px = 2 * options.window_px;
+    let out = town.folder.path().join("tiles");
+    tiling::run(&tiled, &out, true, Progress::Hidden)?;
+    let mut config = TrainConfig::default();
+    (config.data.crop_px, config.data.batch) = (options.window_px, options.batch);
+    let sources = Sources::of(TileSet::open(&out)?);
+    let normalisation = plan::normalisation(&sources.labelled.info);
+    let batches = Batches::new(&sources, &config, normalisation)?;
+    let case = format!("loader, {} crops of {} px, one thread", options.batch, options.window_px);
+    let pixels = options.batch * options.window_px * options.window_px;
+    let mut k = 0;
+    measure(case, pixels, 1, options, || {
+        k += 1;
+        batches.training(k).map(|_| ())
+    })
+}
+
+fn scene(town: &Town) -> SceneEntry {
+    SceneEntry {
+        image: town.image.clone(),
+        footprints: town.footprints.clone(),
+        split: SplitChoice::Train,
+        ..SceneEntry::default()
+    }
 }
 
 /// A scene into a scores raster and a FlatGeobuf of buildings.

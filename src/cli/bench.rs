@@ -18,6 +18,7 @@ Examples:
   geoseg bench infer --profile                          layer by layer
   geoseg bench operators --threads 2                    every operator against the machine's peaks
   geoseg bench train --window 256 --batch 8 --repeat 5
+  geoseg bench loader                                   reading and augmenting crops
   geoseg bench polygonize --scene 16384
   geoseg bench infer-scene --model model.safetensors    a scene to polygons, file to file
 
@@ -41,10 +42,10 @@ pub struct Args {
     /// A trained model for infer-scene; random weights without
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Side of windows, crops and tiles, px; 512, for train 256 (operators: as infer and train)
+    /// Side of windows, crops and tiles, px; 512, for train and loader 256 (operators: as infer and train)
     #[arg(long, value_name = "PX")]
     window: Option<usize>,
-    /// Windows or crops at once; 1, for train 8 (operators: as infer and train)
+    /// Windows or crops at once; 1, for train and loader 8 (operators: as infer and train)
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
     /// Side of the synthetic scene, px
@@ -77,6 +78,8 @@ enum CaseName {
     Polygonize,
     /// A synthetic scene into tiles
     Tiles,
+    /// Batches of augmented crops from tiles, on one thread
+    Loader,
     /// A synthetic scene into scores and polygons
     InferScene,
     /// Every operator of the network, in its forms for inference and for training
@@ -101,6 +104,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         CaseName::Train => Case::Train,
         CaseName::Polygonize => Case::Polygonize,
         CaseName::Tiles => Case::Tiles,
+        CaseName::Loader => Case::Loader,
         CaseName::InferScene => Case::InferScene,
     };
     let figure = bench::run(case, &args.options(args.case)?)?;
@@ -124,7 +128,7 @@ impl Args {
             ..ModelSpec::default()
         };
         spec.validate()?;
-        let training = case == CaseName::Train;
+        let training = matches!(case, CaseName::Train | CaseName::Loader);
         let window_px = self.window.unwrap_or(if training { 256 } else { 512 });
         for (option, value) in [("--window", window_px), ("--scene", self.scene)] {
             if !(32..=1 << 20).contains(&value) {
