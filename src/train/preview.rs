@@ -42,7 +42,8 @@ pub fn write(config: &TrainConfig, sources: &Sources, path: &Path) -> Result<()>
     contact_sheet::write(path, &thumbs, COLUMNS)
 }
 
-/// Image `i` of a batch with its labels: the first three bands (or the first as grey), mixed where mixup does.
+/// Image `i` of a batch: the first three bands (or the first as grey), mixed where mixup does, with the labels of the image
+/// that most of it is.
 fn thumb(batch: &Batch, i: usize, normalisation: &Normalisation) -> Thumb {
     let [n, bands, height, width] = batch.shape;
     let area = height * width;
@@ -57,10 +58,11 @@ fn thumb(batch: &Batch, i: usize, normalisation: &Normalisation) -> Thumb {
         let at = y as usize * width + x as usize;
         Rgb([0, 1, 2].map(|band| value(if bands >= 3 { band } else { 0 }, at)))
     });
+    let shown = if batch.mixup < 0.5 { next } else { i };
     let labels = (0..area).map(|at| {
-        if batch.valid[i * area + at] == 0.0 {
+        if batch.valid[shown * area + at] == 0.0 {
             IGNORE
-        } else if batch.labels[i * batch.classes * area + at] >= 0.5 {
+        } else if batch.labels[shown * batch.classes * area + at] >= 0.5 {
             BUILDING
         } else {
             BACKGROUND
