@@ -14,6 +14,7 @@ mod explain;
 mod infer;
 mod info;
 mod judged;
+mod mask;
 mod models;
 mod polygonize;
 mod synth;
@@ -59,6 +60,7 @@ pub enum Command {
     Tiles(tiles::Args),
     Train(train::Args),
     Infer(infer::Args),
+    Mask(mask::Args),
     Polygonize(polygonize::Args),
     Eval(eval::Args),
     Tune(tune::Args),
@@ -105,6 +107,7 @@ pub fn run(cli: Cli, interrupt: Interrupt) -> Result<()> {
         Command::Tiles(args) => tiles::run(&args, &context),
         Command::Train(args) => train::run(&args, &context),
         Command::Infer(args) => infer::run(&args, &context),
+        Command::Mask(args) => mask::run(&args, &context),
         Command::Polygonize(args) => polygonize::run(&args, &context),
         Command::Eval(args) => eval::run(&args, &context),
         Command::Tune(args) => tune::run(&args, &context),
