@@ -207,10 +207,8 @@ fn rendered(frame: Frame, view: &View, car: &Car, studio: &Studio) -> (Samples, 
     let factor = SAMPLES as f64;
     let mut view = *view;
     view.focal_px *= factor;
-    view.centre = (
-        (view.centre.0 - frame.col as f64) * factor,
-        (view.centre.1 - frame.row as f64) * factor,
-    );
+    view.centre =
+        ((view.centre.0 - frame.col as f64) * factor, (view.centre.1 - frame.row as f64) * factor);
     let new = || Samples::new(frame.width * SAMPLES, frame.height * SAMPLES);
     let (mut object, mut mirrored) = (new(), new());
     let below = |at: Vector| [at[0], at[1], -at[2]];
