@@ -2,7 +2,7 @@
 //!
 //! Stages meet only through files: `tiles` cuts scenes and footprints into a tile set, `train` learns a
 //! model from it, `infer` scores a whole scene, `polygonize` turns scores into buildings, `evaluate`
-//! compares buildings with the truth. `docs/architecture.md` draws the picture.
+//! compares buildings with the truth; `mask` masks photos. `docs/architecture.md` draws the picture.
 
 pub mod bench;
 pub mod check;
@@ -18,6 +18,7 @@ pub mod import;
 pub mod infer;
 pub mod interrupt;
 pub mod kernels;
+pub mod mask;
 pub mod memory;
 pub mod mine;
 pub mod model;

@@ -21,7 +21,8 @@ fn every_case_gives_its_figures() {
         let number = |key: &str| figure[key].as_f64().unwrap_or_default();
         assert!(figure["case"].as_str().is_some_and(|text| text.starts_with(case)), "{figure}");
         assert!(number("ms_min") > 0.0 && number("ms_median") >= number("ms_min"), "{figure}");
-        let pixels = if matches!(case, "infer" | "train" | "loader") { 2 * 64 * 64 } else { 192 * 192 };
+        let pixels =
+            if matches!(case, "infer" | "train" | "loader") { 2 * 64 * 64 } else { 192 * 192 };
         let rate = f64::from(pixels) / 1e3 / number("ms_median");
         assert!((number("mpx_per_s") / rate - 1.0).abs() < 1e-6, "{figure}");
         assert_eq!((number("threads"), figure["device"].as_str()), (2.0, Some("cpu")), "{figure}");

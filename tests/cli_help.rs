@@ -9,6 +9,7 @@ const SUBCOMMANDS: &[&str] = &[
     "tiles",
     "train",
     "infer",
+    "mask",
     "polygonize",
     "eval",
     "tune",

@@ -52,3 +52,21 @@ fn the_demo_is_valid_and_its_scenes_are_there() {
     config::load::<TrainConfig>(&file("demo/train.toml"), &[]).unwrap().validate().unwrap();
     config::load::<InferConfig>(&file("demo/infer.toml"), &[]).unwrap().validate().unwrap();
 }
+
+#[test]
+fn the_recipe_for_photos_is_valid_with_each_of_its_networks() {
+    let mut dataset: DatasetConfig = config::load(&file("carvana/dataset.toml"), &[]).unwrap();
+    dataset.resolve_photo_paths(Path::new("photos"));
+    assert_eq!(dataset.photos[0].images, Path::new("photos/cars/images"));
+    dataset.validate().unwrap();
+    for (overlay, arch) in
+        [(None, "carvana-unet"), (Some("cnn"), "carvana-cnn"), (Some("mean-mask"), "mean-mask")]
+    {
+        let mut files = file("carvana/train.toml");
+        files.extend(overlay.iter().flat_map(|name| file(&format!("carvana/{name}.toml"))));
+        let train: TrainConfig = config::load(&files, &[]).unwrap();
+        train.validate().unwrap();
+        assert_eq!(train.model.arch, arch);
+        assert_eq!(train.data.crop_px, dataset.tiles.tile_px);
+    }
+}

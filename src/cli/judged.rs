@@ -69,6 +69,9 @@ pub(super) fn read_dataset(layers: &Layers) -> Result<DatasetConfig> {
     if let Some(folder) = layers.folder_of("scene") {
         dataset.resolve_paths(folder);
     }
+    if let Some(folder) = layers.folder_of("photos") {
+        dataset.resolve_photo_paths(folder);
+    }
     Ok(dataset)
 }
 

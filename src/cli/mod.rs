@@ -14,6 +14,7 @@ mod explain;
 mod infer;
 mod info;
 mod judged;
+mod mask;
 mod mine;
 mod models;
 mod polygonize;
@@ -61,6 +62,7 @@ pub enum Command {
     Train(train::Args),
     Mine(mine::Args),
     Infer(infer::Args),
+    Mask(mask::Args),
     Polygonize(polygonize::Args),
     Eval(eval::Args),
     Tune(tune::Args),
@@ -108,6 +110,7 @@ pub fn run(cli: Cli, interrupt: Interrupt) -> Result<()> {
         Command::Train(args) => train::run(&args, &context),
         Command::Mine(args) => mine::run(&args, &context),
         Command::Infer(args) => infer::run(&args, &context),
+        Command::Mask(args) => mask::run(&args, &context),
         Command::Polygonize(args) => polygonize::run(&args, &context),
         Command::Eval(args) => eval::run(&args, &context),
         Command::Tune(args) => tune::run(&args, &context),

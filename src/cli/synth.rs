@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
+
 use super::args::ConfigArgs;
 use super::{Context, stdout};
 use crate::config;
 use crate::error::Result;
+use crate::synth::photo::{self, PhotoOptions};
 use crate::synth::{self, SynthOptions};
 
 const EXAMPLES: &str = "\
@@ -13,19 +16,36 @@ Examples:
   geoseg synth -o towns --name a --size-px 2048 --seed 7
   geoseg synth -o big --size-px 40000x30000 --gsd-m 0.15 --set packing=deflate
   geoseg synth -o towns --name b --epsg 3857 --set origin=[9400000,3200000] --nodata-wedge --aoi
+  geoseg synth --kind photo -o cars --count 96 --size-px 480x320 --seed 3
 
 The same seed and options draw the same scene on every machine, and the same bytes with the same GDAL;
 memory does not grow with the scene's height. Keys for --set and --config: name, width_px, height_px,
 gsd_m, epsg, origin, seed, density (0 to 1), style, nodata_wedge, aoi, packing (jpeg or deflate),
-jpeg_quality, footprints (geojson, gpkg, fgb, shp), strip_px.";
+jpeg_quality, footprints (geojson, gpkg, fgb, shp), strip_px; of photos: name, count, views (of a car),
+width_px, height_px, seed, camouflage (share of cars in the background's colour, 0 to 1), jpeg_quality.";
 
-/// Draw a synthetic town: a scene of any size and its exact footprints
+/// What is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// A town from above
+    Town,
+    /// Cars in a studio, from all sides
+    Photo,
+}
+
+/// Draw a synthetic town and its exact footprints, or photos and their exact masks
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Folder for NAME.tif, NAME.geojson and NAME_aoi.geojson
+    /// Folder for NAME.tif, NAME.geojson and NAME_aoi.geojson; of photos for images/ and masks/
     #[arg(short, long, value_name = "FOLDER")]
     output: PathBuf,
+    /// A town, or photos
+    #[arg(long, value_name = "KIND", default_value = "town")]
+    kind: Kind,
+    /// How many photos
+    #[arg(long, value_name = "N")]
+    count: Option<usize>,
     /// Stem of the files' names
     #[arg(long)]
     name: Option<String>,
@@ -74,6 +94,7 @@ impl Args {
         let mut set = |key: &str, value: Option<String>| {
             sets.extend(value.map(|value| format!("{key}={value}")));
         };
+        set("count", self.count.map(|count| count.to_string()));
         set("name", self.name.as_ref().map(|name| format!("{name:?}")));
         set("width_px", self.size_px.map(|(cols, _)| cols.to_string()));
         set("height_px", self.size_px.map(|(_, rows)| rows.to_string()));
@@ -88,6 +109,27 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
+    match args.kind {
+        Kind::Town => draw_town(args, context),
+        Kind::Photo => draw_photos(args, context),
+    }
+}
+
+fn draw_photos(args: &Args, context: &Context) -> Result<()> {
+    let options = args.config.load::<PhotoOptions>(&args.sets())?;
+    let report = photo::run(&options, &args.output, args.overwrite, context.progress)?;
+    config::write_effective(&options, &args.output.join("photos.toml"))?;
+    stdout::print(&format!(
+        "photos  {} ({} x {} px, {})\nmasks   {}",
+        report.images.display(),
+        options.width_px,
+        options.height_px,
+        report.photos,
+        report.masks.display(),
+    ))
+}
+
+fn draw_town(args: &Args, context: &Context) -> Result<()> {
     let options = args.config.load::<SynthOptions>(&args.sets())?;
     let report = synth::run(&options, &args.output, args.overwrite, context.progress)?;
     config::write_effective(&options, &report.image)?;

@@ -1,11 +1,15 @@
 //! What to cut into tiles: `config/dataset.toml` lists every key with its default.
 
+mod photos;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::geo::{Compression, SceneOptions};
+
+pub use photos::PhotosEntry;
 
 /// Everything `geoseg tiles` can be told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,6 +23,8 @@ pub struct DatasetConfig {
     pub split: SplitSection,
     /// The scenes, each a `[[scene]]`.
     pub scene: Vec<SceneEntry>,
+    /// Photos, each entry a `[[photos]]`.
+    pub photos: Vec<PhotosEntry>,
 }
 
 /// `[[scene]]`: one image and its buildings. Relative paths start at the folder of the configuration
@@ -187,7 +193,7 @@ pub enum SplitMode {
 }
 
 impl DatasetConfig {
-    /// Makes relative paths start at `base`, the folder of the configuration file.
+    /// Makes the scenes' relative paths start at `base`, the folder of the file that lists them.
     pub fn resolve_paths(&mut self, base: &Path) {
         for scene in &mut self.scene {
             resolve(&mut scene.image, base);
@@ -201,6 +207,14 @@ impl DatasetConfig {
     /// Whether labels are what models said.
     pub fn is_soft(&self) -> bool {
         self.scene.iter().any(|scene| scene.soft.is_some())
+    }
+
+    /// The same for photos.
+    pub fn resolve_photo_paths(&mut self, base: &Path) {
+        for photos in &mut self.photos {
+            resolve(&mut photos.images, base);
+            resolve(&mut photos.masks, base);
+        }
     }
 
     /// How scenes are opened.
@@ -217,8 +231,8 @@ impl DatasetConfig {
     /// # Errors
     /// A value out of its range; the error names the key.
     pub fn validate(&self) -> Result<()> {
-        if self.scene.is_empty() {
-            return Err(Error::config("scene", "at least one [[scene]] is needed"));
+        if self.scene.is_empty() && self.photos.is_empty() {
+            return Err(Error::config("scene", "at least one [[scene]] or [[photos]] is needed"));
         }
         for (at, scene) in self.scene.iter().enumerate() {
             let key = |name| format!("scene.{at}.{name}");
@@ -250,13 +264,34 @@ impl DatasetConfig {
             let problem = "\"buildings\" needs footprints; soft labels are cut in \"grid\"";
             return Err(Error::config("tiles.mode", problem));
         }
+        for (at, photos) in self.photos.iter().enumerate() {
+            photos.validate(at)?;
+        }
         self.tiles.validate()?;
+        self.check_metres()?;
         for (key, value) in
             [("boundary_m", self.truth.boundary_m), ("contact_m", self.truth.contact_m)]
         {
             positive(&format!("truth.{key}"), value)?;
         }
         self.split.validate()
+    }
+
+    /// Photos have no metres and no footprints.
+    fn check_metres(&self) -> Result<()> {
+        let wants = [
+            ("tiles.gsd_m", !self.tiles.gsd_m.is_empty()),
+            ("tiles.mode", self.tiles.mode == TileMode::Buildings),
+            ("truth.boundary_m", self.truth.boundary_m.is_some()),
+            ("truth.contact_m", self.truth.contact_m.is_some()),
+        ];
+        match wants.into_iter().find(|(_, wanted)| *wanted && !self.photos.is_empty()) {
+            Some((key, _)) => Err(Error::config(
+                key,
+                "photos have neither metres nor footprints: leave it out, or leave [[photos]] out",
+            )),
+            None => Ok(()),
+        }
     }
 }
 
@@ -402,11 +437,33 @@ mod tests {
     }
 
     #[test]
+    fn photos_are_enough_and_their_values_are_checked() {
+        let text = "[[photos]]\nimages = 'a'\nmasks = 'b'\n";
+        let config: DatasetConfig = toml::from_str(text).unwrap();
+        config.validate().unwrap();
+        let problem = |change: fn(&mut DatasetConfig)| {
+            let mut config = config.clone();
+            change(&mut config);
+            config.validate().unwrap_err().to_string()
+        };
+        assert!(problem(|c| c.photos[0].masks = "".into()).contains("`photos.0.masks`"));
+        assert!(
+            problem(|c| c.photos[0].mask_suffix = "/m".into()).contains("`photos.0.mask_suffix`")
+        );
+        assert!(problem(|c| c.tiles.gsd_m = vec![0.3]).contains("`tiles.gsd_m`"));
+        assert!(problem(|c| c.tiles.mode = TileMode::Buildings).contains("`tiles.mode`"));
+        assert!(problem(|c| c.truth.contact_m = Some(1.0)).contains("`truth.contact_m`"));
+    }
+
+    #[test]
     fn only_relative_paths_follow_the_configuration_file() {
         let mut config = one_scene();
         config.scene[0].footprints = "https://example.org/a.geojson".into();
         config.scene[0].aoi = Some("/vsizip/a.zip/aoi.shp".into());
+        config.photos = vec![PhotosEntry { images: "p/*.jpg".into(), ..PhotosEntry::default() }];
         config.resolve_paths(Path::new("data/town"));
+        config.resolve_photo_paths(Path::new("data/cars"));
+        assert_eq!(config.photos[0].images, Path::new("data/cars/p/*.jpg"));
         assert_eq!(config.scene[0].image, Path::new("data/town/a.tif"));
         assert_eq!(config.scene[0].footprints, Path::new("https://example.org/a.geojson"));
         assert_eq!(config.scene[0].aoi, Some("/vsizip/a.zip/aoi.shp".into()));
@@ -418,5 +475,17 @@ mod tests {
         let mut config: DatasetConfig = toml::from_str(text).unwrap();
         config.scene.clear();
         assert_eq!(config, DatasetConfig::default());
+        // The photos stand there commented out: not everyone has some.
+        let (_, photos) = text.split_once("\n# [[photos]]\n").unwrap();
+        let photos: String = photos
+            .lines()
+            .filter_map(|line| line.strip_prefix("# "))
+            .map(|l| l.to_owned() + "\n")
+            .collect();
+        let mut entry: PhotosEntry = toml::from_str(&photos).unwrap();
+        assert!(entry.name.take().is_some() && entry.mask_suffix == "_mask");
+        assert!(entry.images.parent() == entry.masks.parent());
+        let PhotosEntry { images, masks, mask_suffix, .. } = entry.clone();
+        assert_eq!(entry, PhotosEntry { images, masks, mask_suffix, ..PhotosEntry::default() });
     }
 }

@@ -1,9 +1,13 @@
 //! Options of `geoseg synth`.
 
+mod photo;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::synth::StyleName;
+
+pub use photo::PhotoOptions;
 
 /// How a synthetic scene's pixels are packed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

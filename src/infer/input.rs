@@ -143,7 +143,7 @@ impl Input {
     }
 }
 
-fn check_bands(scene: &Scene, spec: &ModelSpec) -> Result<()> {
+pub(super) fn check_bands(scene: &Scene, spec: &ModelSpec) -> Result<()> {
     if scene.bands() == spec.bands.len() {
         return Ok(());
     }

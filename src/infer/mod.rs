@@ -7,6 +7,7 @@
 mod blend;
 mod input;
 mod network;
+mod photo;
 pub mod plan;
 mod single;
 mod strips;
@@ -17,6 +18,7 @@ use std::time::Instant;
 
 pub use input::{BoundingBox, Input, Region};
 pub use network::{Scorer, load_scorer, probabilities, scored_class};
+pub use photo::{ScoredPhoto, score_photo};
 pub use single::SingleWindow;
 pub use strips::Batch;
 

@@ -6,6 +6,7 @@ use super::input::Input;
 use super::plan::{Axis, mirror};
 use crate::error::Result;
 use crate::geo::Window;
+use crate::model::ModelSpec;
 
 /// Windows over a scene: every column position at every row position.
 #[derive(Clone, Debug)]
@@ -58,7 +59,7 @@ pub struct Counts {
 /// Reads the whole region. Stops quietly when the receiver is gone.
 pub fn read(input: &Input, plan: &Plan, batch: usize, to: &SyncSender<Message>) -> Result<Counts> {
     let mut strip = Strip::new(input, plan);
-    let normalise = Normalise::new(input);
+    let normalise = Normalise::new(input.spec());
     let mut counts = Counts::default();
     let mut finished = plan.rows.from;
     for (row_index, &top) in plan.rows.starts.iter().enumerate() {
@@ -103,7 +104,7 @@ pub(super) fn only(input: &Input, plan: &Plan) -> Result<(Batch, Vec<bool>)> {
     strip.advance(input, plan.rows.inside(0))?;
     let (left, top) = (plan.cols.starts[0], plan.rows.starts[0]);
     let mut batch = strip.empty_batch(plan);
-    strip.cut(plan, &Normalise::new(input), (left, top), &mut batch);
+    strip.cut(plan, &Normalise::new(input.spec()), (left, top), &mut batch);
     let side = batch.window_px as isize;
     let held = |at: isize, from: usize, count: usize| {
         usize::try_from(at - from as isize).ok().filter(|at| *at < count)
@@ -118,15 +119,18 @@ pub(super) fn only(input: &Input, plan: &Plan) -> Result<(Batch, Vec<bool>)> {
 }
 
 /// `(x / 255 - mean) / std` per band as a table.
-struct Normalise(Vec<[f32; 256]>);
+pub(super) struct Normalise(Vec<[f32; 256]>);
 
 impl Normalise {
-    fn new(input: &Input) -> Self {
-        let spec = input.spec();
+    pub(super) fn new(spec: &ModelSpec) -> Self {
         let table = |(mean, std): (&f64, &f64)| {
             std::array::from_fn(|value| ((value as f64 / 255.0 - mean) / std) as f32)
         };
         Self(spec.mean.iter().zip(&spec.std).map(table).collect())
+    }
+
+    pub(super) fn value(&self, band: usize, value: u8) -> f32 {
+        self.0[band][usize::from(value)]
     }
 }
 

@@ -1,4 +1,4 @@
-//! Synthetic towns: scenes and exact footprints of any size.
+//! Synthetic towns: scenes and exact footprints of any size; and synthetic [photos](photo).
 //!
 //! A town is a function of its seed: [`render::window`] paints any window of it, alone, to the same bytes
 //! whatever the window, the strip height or the number of threads. So a scene of any size needs the memory
@@ -11,6 +11,7 @@ mod canvas;
 mod ground;
 mod hash;
 mod lots;
+pub mod photo;
 mod plots;
 mod render;
 mod roofs;

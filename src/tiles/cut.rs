@@ -23,10 +23,23 @@ use super::set::{Split, TileRecord};
 
 /// The tile's GeoTIFF, relative to the set's root. Names sort like rows and columns.
 pub(super) fn image_path(scene: &Prepared, tile: &PlannedTile) -> PathBuf {
-    Path::new(tile.group.split.as_str())
-        .join(&scene.info.name)
-        .join(&scene.scales[tile.scale].name)
-        .join(format!("{:06}_{:06}.tif", tile.window.row, tile.window.col))
+    let scale = &scene.scales[tile.scale];
+    let place = format!("{:06}_{:06}", tile.window.row, tile.window.col);
+    let is_all = tile.window == Window::whole(scale.grid.width, scale.grid.height);
+    let name = match &scene.photo {
+        None => place,
+        Some(photo) if is_all => photo.clone(),
+        Some(photo) => format!("{photo}_{place}"),
+    };
+    let folder = Path::new(tile.group.split.as_str()).join(&scene.name).join(&scale.name);
+    folder.join(name + ".tif")
+}
+
+/// The labels beside it.
+fn mask_path(image: &Path) -> PathBuf {
+    let mut name = image.file_stem().unwrap_or_default().to_owned();
+    name.push("_mask.png");
+    image.with_file_name(name)
 }
 
 /// A scene in the hands of one thread.
@@ -73,9 +86,8 @@ pub(super) fn cut(
         }
     }
     let sums = (tile.group.split == Split::Train).then(|| BandSums::of(&data, &pixels.valid));
-    let buildings = labeller.buildings_in(grid, inside);
-    let mask_path =
-        path.with_file_name(format!("{:06}_{:06}_mask.png", tile.window.row, tile.window.col));
+    let buildings = labeller.objects_in(grid, inside, &labels);
+    let mask_path = mask_path(&path);
     let image: Vec<u8> =
         data.chunks_exact(inside.area()).flat_map(|plane| padded(plane, inside, side, 0)).collect();
     let georeference = grid.window(tile.window);
@@ -89,7 +101,7 @@ pub(super) fn cut(
     let record = TileRecord {
         image: path,
         mask: mask_path,
-        scene: scene.info.name.clone(),
+        scene: scene.name.clone(),
         scale: scene.scales[tile.scale].name.clone(),
         gsd_m: grid.mean_gsd_m().unwrap_or(f64::NAN),
         split: tile.group.split,

@@ -1,11 +1,11 @@
-//! What a scene's tiles are labelled with.
+//! What the tiles of a scene or a photo are labelled with.
 
 use std::path::{Path, PathBuf};
 
 use super::split::PxRect;
 use crate::error::{Error, Result};
 use crate::geo::{Grid, Scene, SceneOptions, Window};
-use crate::truth::{BOUNDARY, BUILDING, IGNORE, Truth};
+use crate::truth::{BOUNDARY, BUILDING, IGNORE, Mask, Truth};
 
 /// Soft labels: `round(p * 254)`, as `geoseg label` and `geoseg infer` write scores; 255 is ignore.
 pub const SOFT_SCALE: f32 = 254.0;
@@ -13,11 +13,18 @@ pub const SOFT_SCALE: f32 = 254.0;
 /// How far the corners of soft labels may lie from those of their scene, pixels of the scene.
 const CORNER_PX: f64 = 0.5;
 
-/// A scene's labels. Shared between threads.
+/// The labels of a scene or a photo. Shared between threads.
 #[derive(Debug)]
 pub enum LabelSource {
     /// Footprints to be burned.
     Footprints(Truth),
+    /// A photo's mask, read when it is needed: thousands would not fit into memory.
+    Mask {
+        /// The file.
+        file: PathBuf,
+        /// Tells the photo's object from those of others.
+        number: usize,
+    },
     /// A raster of probabilities over the whole scene.
     Soft(PathBuf),
 }
@@ -65,11 +72,11 @@ impl LabelSource {
         Ok(Self::Soft(path.to_owned()))
     }
 
-    /// Boxes around the footprints in pixels of the scene; none for soft labels.
+    /// Boxes around the footprints in pixels of the scene; none of other labels.
     pub fn boxes(&self) -> Vec<PxRect> {
         match self {
             Self::Footprints(truth) => truth.boxes(),
-            Self::Soft(_) => Vec::new(),
+            Self::Mask { .. } | Self::Soft(_) => Vec::new(),
         }
     }
 
@@ -80,6 +87,9 @@ impl LabelSource {
     pub fn open(&self) -> Result<Labeller<'_>> {
         Ok(match self {
             Self::Footprints(truth) => Labeller::Footprints(truth),
+            Self::Mask { file, number } => {
+                Labeller::Mask { mask: Mask::read(file)?, number: *number }
+            }
             Self::Soft(path) => Labeller::Soft(open_soft(path)?),
         })
     }
@@ -99,6 +109,13 @@ pub fn is_building(label: u8) -> bool {
 pub enum Labeller<'a> {
     /// Burned footprints.
     Footprints(&'a Truth),
+    /// A mask, and the number of its object.
+    Mask {
+        /// The whole mask.
+        mask: Mask,
+        /// Its object.
+        number: usize,
+    },
     /// Pieces of a raster.
     Soft(Scene),
 }
@@ -111,15 +128,13 @@ impl Labeller<'_> {
     pub fn labels(&self, grid: &Grid, window: Window, valid: &[bool]) -> Result<Vec<u8>> {
         match self {
             Self::Footprints(truth) => truth.rasterize(grid, window, valid),
+            Self::Mask { mask, .. } => {
+                let labels = mask.labels((grid.width, grid.height), window);
+                Ok(where_valid(labels, valid))
+            }
             Self::Soft(scene) => {
                 let soft = scene.read(grid, window)?;
-                let known = soft.valid.iter().zip(valid).map(|(soft, valid)| *soft && *valid);
-                Ok(soft
-                    .data
-                    .iter()
-                    .zip(known)
-                    .map(|(p, known)| if known { *p } else { IGNORE })
-                    .collect())
+                Ok(where_valid(where_valid(soft.data, &soft.valid), valid))
             }
         }
     }
@@ -127,16 +142,27 @@ impl Labeller<'_> {
     /// Whether a label says building: a soft one, that it is likelier than not.
     pub fn is_building(&self, label: u8) -> bool {
         match self {
-            Self::Footprints(_) => is_building(label),
+            Self::Footprints(_) | Self::Mask { .. } => is_building(label),
             Self::Soft(_) => label != IGNORE && f32::from(label) >= SOFT_SCALE / 2.0,
         }
     }
 
-    /// Numbers of the footprints that touch a window; none for soft labels.
-    pub fn buildings_in(&self, grid: &Grid, window: Window) -> Vec<usize> {
+    /// Numbers of what is to be found in a window with these `labels`: footprints, or the photo's one object.
+    pub fn objects_in(&self, grid: &Grid, window: Window, labels: &[u8]) -> Vec<usize> {
         match self {
             Self::Footprints(truth) => truth.buildings_in(grid, window),
-            Self::Soft(_) => Vec::new(),
+            Self::Mask { number, .. } if labels.contains(&BUILDING) => vec![*number],
+            Self::Mask { .. } | Self::Soft(_) => Vec::new(),
         }
     }
+}
+
+/// Labels, ignore where not `valid`.
+fn where_valid(mut labels: Vec<u8>, valid: &[bool]) -> Vec<u8> {
+    for (label, valid) in labels.iter_mut().zip(valid) {
+        if !valid {
+            *label = IGNORE;
+        }
+    }
+    labels
 }

@@ -1,4 +1,4 @@
-//! Scenes and footprints into a tile set.
+//! Scenes and footprints, and photos and masks, into a tile set.
 //!
 //! [`run`] reads top to bottom: prepare the scenes, plan the tiles, see that no two groups share
 //! ground, cut in parallel, write the index. What is on disk afterwards is described in [`set`].
@@ -11,6 +11,7 @@ mod index;
 mod journal;
 mod labels;
 mod listing;
+mod photos;
 mod plan;
 mod prepare;
 mod report;
@@ -73,9 +74,10 @@ pub fn run(
 ) -> Result<Report> {
     config.validate()?;
     let effective = to_toml(config)?;
-    let fingerprint = root::fingerprint(config, &effective);
+    let photos = photos::find_all(config)?;
+    let fingerprint = root::fingerprint(config, &photos, &effective);
     crate::output::check_writable(out, true)?;
-    let mut dataset = prepare::prepare(config)?;
+    let mut dataset = prepare::prepare(config, &photos)?;
     let mut plans = plan_all(config, &dataset);
     let overlaps = drop_overlaps(&dataset, &mut plans, config)?;
     check_any(&plans, config)?;
@@ -87,17 +89,19 @@ pub fn run(
             already_complete: true,
         });
     }
-    let (journal, mut done) = Journal::open(out, &fingerprint)?;
+    let (journal, done) = Journal::open(out, &fingerprint)?;
     write_whole(out.join(CONFIG_FILE), effective.as_bytes(), true)?;
 
     let total: usize = plans.iter().map(|plan| plan.tiles.len()).sum();
     let resumed = done.len();
     let bar = progress.bar("tiles", total as u64, "tiles");
     bar.inc(resumed as u64);
-    let mut cut = Vec::new();
-    for (scene, plan) in dataset.scenes.iter().zip(&plans) {
-        cut.push(cut_scene(out, scene, &plan.tiles, config, &journal, &mut done, &bar)?);
-    }
+    let cut: Vec<Cut<'_>> = dataset
+        .scenes
+        .par_iter()
+        .zip(&plans)
+        .map(|(scene, plan)| cut_scene(out, scene, &plan.tiles, config, &journal, &done, &bar))
+        .collect::<Result<_>>()?;
     bar.finish();
 
     if kept(&cut).next().is_none() {
@@ -212,15 +216,15 @@ fn cut_scene<'a>(
     tiles: &'a [PlannedTile],
     config: &DatasetConfig,
     journal: &Journal,
-    done: &mut HashMap<String, Outcome>,
+    done: &HashMap<String, Outcome>,
     bar: &Bar,
 ) -> Result<Cut<'a>> {
     let mut all = Vec::new();
     let mut todo = Vec::new();
     for tile in tiles {
         let path = cut::image_path(scene, tile);
-        match done.remove(path.to_string_lossy().as_ref()) {
-            Some(outcome) => all.push((tile, outcome)),
+        match done.get(path.to_string_lossy().as_ref()) {
+            Some(outcome) => all.push((tile, outcome.clone())),
             None => todo.push((tile, path)),
         }
     }
@@ -266,8 +270,11 @@ fn kept<'a>(cut: &'a [Cut<'_>]) -> impl Iterator<Item = (usize, &'a PlannedTile,
 
 /// Every tile was left out.
 fn no_tile(config: &DatasetConfig) -> Error {
-    let images: Vec<String> =
-        config.scene.iter().map(|scene| scene.image.display().to_string()).collect();
+    let scenes = config.scene.iter().map(|scene| &scene.image);
+    let images: Vec<String> = scenes
+        .chain(config.photos.iter().map(|photos| &photos.images))
+        .map(|image| image.display().to_string())
+        .collect();
     Error::input(
         images.join(", "),
         format!(

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
 use crate::config::dataset::{DatasetConfig, SceneEntry};
 use crate::error::{Error, Result};
 use crate::geo::vector::{Footprints, VectorSource, read_footprints};
@@ -11,14 +13,19 @@ use crate::truth::{Truth, TruthOptions};
 
 use super::divide::divide;
 use super::labels::LabelSource;
+use super::photos::{self, Photos};
 use super::plan::Scale;
 use super::set::{SceneInfo, Split};
 use super::split::Division;
 
-/// A scene, ready to be cut.
+/// A scene or a photo, ready to be cut.
 pub struct Prepared {
-    /// What the set will say of it.
-    pub info: SceneInfo,
+    /// Which of the set's scenes its tiles belong to: many photos belong to one.
+    pub part_of: usize,
+    /// The name of that, its folder in the set.
+    pub name: String,
+    /// A photo's own name.
+    pub photo: Option<String>,
     /// The image.
     pub path: PathBuf,
     /// How to open it.
@@ -33,9 +40,11 @@ pub struct Prepared {
     pub labels: LabelSource,
 }
 
-/// All scenes, and what they have in common.
+/// All scenes and photos, and what they have in common.
 pub struct Dataset {
-    /// The scenes, in the order of the configuration.
+    /// What the set will say of its scenes: those of the configuration, then one for each entry of photos.
+    pub infos: Vec<SceneInfo>,
+    /// The scenes, in the order of the configuration, then the photos, by entry and name.
     pub scenes: Vec<Prepared>,
     /// Bands of every scene.
     pub bands: usize,
@@ -47,6 +56,7 @@ pub struct Dataset {
 
 /// What opening a scene tells.
 pub(super) struct Opened {
+    path: PathBuf,
     pub native: Grid,
     bands: usize,
     is_8_bit: bool,
@@ -54,31 +64,38 @@ pub(super) struct Opened {
     value_range: [f64; 2],
 }
 
-/// Opens every scene once, reads its footprints and divides the ground.
+/// Opens every scene and photo once, reads footprints and divides the ground.
 ///
 /// # Errors
 /// Whatever makes an input unusable; the error names the file.
-pub fn prepare(config: &DatasetConfig) -> Result<Dataset> {
+pub fn prepare(config: &DatasetConfig, photos: &[Photos]) -> Result<Dataset> {
     let mut warnings = Vec::new();
     let names = names(&config.scene)?;
-    let opened: Vec<Opened> =
-        config.scene.iter().map(|entry| open(entry, config)).collect::<Result<_>>()?;
+    check_names(&names, photos)?;
+    let mut opened: Vec<Opened> =
+        config.scene.iter().map(|entry| open_scene(entry, config)).collect::<Result<_>>()?;
+    let mut divisions = divide(config, &names, &opened, &mut warnings)?;
+    let pairs: Vec<_> = photos.iter().flat_map(|photos| &photos.pairs).collect();
+    let opened_photos: Vec<Opened> =
+        pairs.into_par_iter().map(|(photo, _)| open(&photo.path, config)).collect::<Result<_>>()?;
+    let scene_count = opened.len();
+    opened.extend(opened_photos);
     let bands = common_bands(config, &opened)?;
-    let divisions = divide(config, &names, &opened, &mut warnings)?;
-    let value_range = common_range(config, &opened, &divisions)?;
-    let options = SceneOptions { value_range: Some(value_range), ..config.scene_options() };
+
+    let mut infos = Vec::new();
     let mut scenes = Vec::new();
-    for (((entry, name), scene), division) in
-        config.scene.iter().zip(names).zip(opened).zip(divisions)
+    for ((entry, name), (scene, division)) in
+        config.scene.iter().zip(names).zip(opened.iter().zip(divisions.drain(..)))
     {
-        let native = scene.native;
+        let native = &scene.native;
         let mut info = SceneInfo {
-            name,
+            name: name.clone(),
             image: entry.image.clone(),
             crs: native.crs.as_ref().map(|crs| crs.label().to_owned()),
             footprints: 0,
             repaired: 0,
             dropped: 0,
+            photos: 0,
         };
         let labels = match &entry.soft {
             Some(soft) => LabelSource::soft(soft, &entry.image, &native)?,
@@ -90,16 +107,29 @@ pub fn prepare(config: &DatasetConfig) -> Result<Dataset> {
             }
         };
         scenes.push(Prepared {
-            info,
+            part_of: infos.len(),
+            name,
+            photo: None,
             path: entry.image.clone(),
-            options: options.clone(),
+            options: config.scene_options(),
             scales: Scale::of(&native, &config.tiles),
-            native,
+            native: native.clone(),
             division,
             labels,
         });
+        infos.push(info);
     }
-    Ok(Dataset { scenes, bands, value_range, warnings })
+    let mut grids = opened[scene_count..].iter().map(|photo| photo.native.clone());
+    for (entry, photos) in config.photos.iter().zip(photos) {
+        let grids = grids.by_ref().take(photos.pairs.len()).collect();
+        scenes.extend(photos::prepare(entry, photos, grids, infos.len(), config)?);
+        infos.push(photos.info(entry));
+    }
+    let value_range = common_range(config, &opened, &scenes)?;
+    for scene in &mut scenes {
+        scene.options.value_range = Some(value_range);
+    }
+    Ok(Dataset { infos, scenes, bands, value_range, warnings })
 }
 
 /// The footprints, ready to be burned.
@@ -123,10 +153,24 @@ fn truth(
     Ok(truth)
 }
 
-fn open(entry: &SceneEntry, config: &DatasetConfig) -> Result<Opened> {
-    let scene = Scene::open_with(&entry.image, &config.scene_options())?;
+/// Refuses photos that would share a folder with other photos or a scene.
+fn check_names(scenes: &[String], photos: &[Photos]) -> Result<()> {
+    for (at, entry) in photos.iter().enumerate() {
+        let earlier = photos[..at].iter().map(|other| &other.name);
+        if scenes.iter().chain(earlier).any(|name| *name == entry.name) {
+            return Err(Error::config(
+                format!("photos.{at}.name"),
+                format!("two folders would be called `{}`; give each a `name`", entry.name),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn open_scene(entry: &SceneEntry, config: &DatasetConfig) -> Result<Opened> {
+    let opened = open(&entry.image, config)?;
     for &gsd_m in &config.tiles.gsd_m {
-        if scene.grid().gsd_m.is_none() {
+        if opened.native.gsd_m.is_none() {
             return Err(Error::input(
                 &entry.image,
                 "a georeferenced scene, as `tiles.gsd_m` needs",
@@ -134,9 +178,15 @@ fn open(entry: &SceneEntry, config: &DatasetConfig) -> Result<Opened> {
                 "use `tiles.scales`, or georeference the scene (`gdal_translate -a_srs -a_ullr`)",
             ));
         }
-        scene.grid_at(gsd_m)?;
+        Scene::open_with(&entry.image, &config.scene_options())?.grid_at(gsd_m)?;
     }
+    Ok(opened)
+}
+
+fn open(path: &Path, config: &DatasetConfig) -> Result<Opened> {
+    let scene = Scene::open_with(path, &config.scene_options())?;
     Ok(Opened {
+        path: path.to_owned(),
         native: scene.grid().clone(),
         bands: scene.bands(),
         is_8_bit: scene.is_8_bit(),
@@ -180,23 +230,22 @@ pub(super) fn names(entries: &[SceneEntry]) -> Result<Vec<String>> {
 }
 
 /// A file name that every system takes.
-fn tidy(name: Option<std::borrow::Cow<'_, str>>) -> String {
+pub(super) fn tidy(name: Option<std::borrow::Cow<'_, str>>) -> String {
     let name = name.unwrap_or_default();
     let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
     name.trim_matches('.').chars().map(safe).collect()
 }
 
 fn common_bands(config: &DatasetConfig, opened: &[Opened]) -> Result<usize> {
-    let bands = opened[0].bands;
-    for (entry, scene) in config.scene.iter().zip(opened) {
-        if scene.bands != bands {
-            return Err(Error::input(
-                &entry.image,
-                format!("{bands} bands, as {} has", config.scene[0].image.display()),
-                format!("{}", scene.bands),
-                "choose common bands with `tiles.bands`",
-            ));
-        }
+    let first = &opened[0];
+    let bands = first.bands;
+    if let Some(other) = opened.iter().find(|scene| scene.bands != bands) {
+        return Err(Error::input(
+            &other.path,
+            format!("{bands} bands, as {} has", first.path.display()),
+            format!("{}", other.bands),
+            "choose common bands with `tiles.bands`",
+        ));
     }
     if config.tiles.format == Compression::Jpeg && bands != 1 && bands != 3 {
         return Err(Error::config(
@@ -211,7 +260,7 @@ fn common_bands(config: &DatasetConfig, opened: &[Opened]) -> Result<usize> {
 fn common_range(
     config: &DatasetConfig,
     opened: &[Opened],
-    divisions: &[Division],
+    scenes: &[Prepared],
 ) -> Result<[f64; 2]> {
     if let Some(range) = config.tiles.value_range {
         return Ok(range);
@@ -219,30 +268,29 @@ fn common_range(
     if opened.iter().all(|scene| scene.is_8_bit) {
         return Ok([0.0, 255.0]);
     }
-    if let Some((entry, scene)) =
-        config.scene.iter().zip(opened).find(|(_, scene)| scene.is_8_bit != opened[0].is_8_bit)
-    {
+    let first = &opened[0];
+    if let Some(scene) = opened.iter().find(|scene| scene.is_8_bit != first.is_8_bit) {
         return Err(Error::config(
             "tiles.value_range",
             format!(
                 "{} holds {} values and {} holds {}: say which range becomes 0 and 255",
-                config.scene[0].image.display(),
-                opened[0].dtype,
-                entry.image.display(),
+                first.path.display(),
+                first.dtype,
+                scene.path.display(),
                 scene.dtype
             ),
         ));
     }
-    let trains = |division: &&Division| match division {
+    let trains = |scene: &&Prepared| match &scene.division {
         Division::Whole(group) => group.split == Split::Train,
         Division::Blocks(_) => true,
     };
-    let any_trains = divisions.iter().any(|division| trains(&division));
+    let any_trains = scenes.iter().any(|scene| trains(&scene));
     let range = opened
         .iter()
-        .zip(divisions)
+        .zip(scenes)
         // Judging scenes do not set the range; in a set without training they must.
-        .filter(|(_, division)| !any_trains || trains(division))
+        .filter(|(_, scene)| !any_trains || trains(scene))
         .fold([f64::INFINITY, f64::NEG_INFINITY], |range, (scene, _)| {
             [range[0].min(scene.value_range[0]), range[1].max(scene.value_range[1])]
         });

@@ -66,15 +66,17 @@ impl fmt::Display for Report {
         let sum = |pick: fn(&super::set::SceneInfo) -> usize| -> usize {
             self.info.scenes.iter().map(pick).sum()
         };
+        let photos = sum(|scene| scene.photos);
+        let scenes = self.info.scenes.iter().filter(|scene| scene.photos == 0).count();
+        let photos = if photos > 0 { format!(" and {photos} photos") } else { String::new() };
         write!(
             f,
-            "{} train, {} val, {} test tiles of {} px from {} scenes; {} footprints, {} mended, {} \
-             without area",
+            "{} train, {} val, {} test tiles of {} px from {scenes} scenes{photos}; {} footprints, \
+             {} mended, {} without area",
             self.tiles(Split::Train),
             self.tiles(Split::Val),
             self.tiles(Split::Test),
             self.info.tile_px,
-            self.info.scenes.len(),
             sum(|scene| scene.footprints),
             sum(|scene| scene.repaired),
             sum(|scene| scene.dropped),

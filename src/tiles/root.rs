@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::output::check_writable;
 
 use super::journal::{JOURNAL_FILE, Journal};
+use super::photos::Photos;
 use super::set::{
     CONFIG_FILE, CONTACT_SHEET_FILE, FORMAT, INDEX_FILE, INFO_FILE, Split, TileSetInfo, read_info,
 };
@@ -126,20 +127,30 @@ fn remove_leftovers(root: &Path) -> Result<()> {
 
 /// Names a configuration together with the state of its input files (length, and the first and last
 /// mebibyte). Remote inputs are known by their names only.
-pub(super) fn fingerprint(config: &DatasetConfig, effective: &str) -> String {
+pub(super) fn fingerprint(config: &DatasetConfig, photos: &[Photos], effective: &str) -> String {
     let mut hash = hash::fnv1a(&FORMAT.to_le_bytes());
     hash = hash::extend(hash, effective.as_bytes());
-    for scene in &config.scene {
-        let inputs =
-            [Some(&scene.image), Some(&scene.footprints), scene.aoi.as_ref(), scene.soft.as_ref()];
-        for path in inputs.into_iter().flatten() {
-            if let Some((length, sample)) = sample(path) {
-                hash = hash::extend(hash, &length.to_le_bytes());
-                hash = hash::extend(hash, &sample);
-            }
-        }
+    let scenes = config.scene.iter().flat_map(|scene| {
+        [Some(&scene.image), Some(&scene.footprints), scene.aoi.as_ref(), scene.soft.as_ref()]
+            .into_iter()
+            .flatten()
+    });
+    for path in scenes {
+        hash = hash_sample(hash, path);
+    }
+    // A folder is named in the configuration, its files are not.
+    for (photo, mask) in photos.iter().flat_map(|photos| &photos.pairs) {
+        hash = hash::extend(hash, photo.name.as_bytes());
+        hash = hash_sample(hash_sample(hash, &photo.path), mask);
     }
     format!("{hash:016x}")
+}
+
+fn hash_sample(hash: u64, path: &Path) -> u64 {
+    match sample(path) {
+        Some((length, sample)) => hash::extend(hash::extend(hash, &length.to_le_bytes()), &sample),
+        None => hash,
+    }
 }
 
 fn sample(path: &Path) -> Option<(u64, Vec<u8>)> {

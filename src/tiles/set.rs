@@ -3,6 +3,8 @@
 //! ```text
 //! <root>/<split>/<scene>/<scale>/<row>_<col>.tif        pixels, uint8, georeferenced
 //! <root>/<split>/<scene>/<scale>/<row>_<col>_mask.png   labels, uint8 (crate::truth names them)
+//! <root>/<split>/<photos>/<scale>/<photo>.tif            of a photo that is one tile, with its mask likewise;
+//!                                                       a georeference in the photo's own pixels tells its size
 //! <root>/tiles.gpkg      a rectangle and a row per tile (EPSG:4326), opens in QGIS
 //! <root>/tileset.json    TileSetInfo: bands, statistics, classes, counts
 //! <root>/dataset.toml    the configuration that made it
@@ -145,6 +147,14 @@ pub struct SceneInfo {
     pub repaired: usize,
     /// Features left out because they have no area.
     pub dropped: usize,
+    /// Photos, each with a mask in place of footprints; 0 of a scene.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub photos: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// One line of the summary: one scene at one scale in one split.

@@ -71,7 +71,7 @@ pub(super) fn describe(
         band_mean,
         band_std,
         folds: config.split.folds,
-        scenes: dataset.scenes.iter().map(|scene| scene.info.clone()).collect(),
+        scenes: dataset.infos.clone(),
         counts: count(dataset, cut, plans),
         warnings: dataset.warnings.clone(),
         fingerprint,
@@ -94,10 +94,10 @@ fn count(dataset: &Dataset, cut: &[Cut<'_>], plans: &[ScenePlan]) -> Vec<TileCou
              scale: usize,
              f: &mut dyn FnMut(&mut TileCounts, &mut BTreeSet<usize>)| {
                 let (counts, buildings) =
-                    lines.entry((split, number, scale)).or_insert_with(|| {
+                    lines.entry((split, scene.part_of, scale)).or_insert_with(|| {
                         let counts = TileCounts {
                             split,
-                            scene: scene.info.name.clone(),
+                            scene: scene.name.clone(),
                             scale: scene.scales[scale].name.clone(),
                             tiles: 0,
                             buildings: 0,

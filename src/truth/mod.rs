@@ -1,15 +1,19 @@
-//! Footprints into label masks.
+//! Footprints, and masks of photos, into labels.
 //!
 //! Footprints become pixel coordinates of the scene once, through the inverse geotransform; from
 //! there on rotated, south-up and north-up scenes are alike. A mask of any scale and window is then a
 //! matter of scaling and shifting.
 
 mod edges;
+mod mask;
+pub mod photos;
 mod rasterize;
 
 use geo::{BoundingRect, Intersects, MapCoords, MultiPolygon};
 use rstar::primitives::{GeomWithData, Rectangle};
 use rstar::{AABB, RTree};
+
+pub use mask::Mask;
 
 use crate::error::{Error, Result};
 use crate::geo::{Grid, Window};

@@ -15,6 +15,7 @@ const DRIVERS: &[(&str, &str)] = &[
     ("VRT", "mosaics, resampling"),
     ("PNG", "masks, plain pictures"),
     ("JPEG", "plain pictures"),
+    ("GIF", "masks of photos"),
     ("MEM", "resampling, burning labels"),
     ("GeoJSON", "footprints, buildings"),
     ("GeoJSONSeq", "buildings as .geojsonl"),

@@ -1,0 +1,123 @@
+//! True masks to score against: a folder of files, or a table of run lengths.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::run_lengths::{self, Order};
+use crate::error::{Error, Result};
+use crate::truth::Mask;
+use crate::truth::photos::{MaskFolder, Photo};
+
+/// Where the true mask of a photo is found.
+pub(super) enum Truth {
+    Folder(MaskFolder),
+    Table { path: PathBuf, order: Order, runs: HashMap<String, String> },
+}
+
+impl Truth {
+    /// A folder of masks whose names end in `suffix`, or a CSV of photos and run lengths under a line of headings.
+    pub fn open(path: &Path, suffix: &str, order: Order) -> Result<Self> {
+        if path.extension().is_none_or(|extension| extension != "csv") {
+            return Ok(Self::Folder(MaskFolder::open(path, suffix)?));
+        }
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let mut runs = HashMap::new();
+        for (number, line) in text.lines().enumerate().skip(1).filter(|(_, line)| !line.is_empty())
+        {
+            let Some((image, of_image)) = line.split_once(',') else {
+                return Err(Error::input(
+                    path,
+                    "lines of a photo's name, a comma and run lengths",
+                    format!("`{line}` in line {}", number + 1),
+                    "correct the table",
+                ));
+            };
+            runs.insert(name_of(image), of_image.trim_matches('"').to_owned());
+        }
+        Ok(Self::Table { path: path.to_owned(), order, runs })
+    }
+
+    /// Whether a file is a mask that lies among the photos.
+    pub fn holds(&self, path: &Path) -> bool {
+        matches!(self, Self::Folder(folder) if folder.holds(path))
+    }
+
+    /// That there is a mask of a photo.
+    pub fn check(&self, photo: &Photo) -> Result<()> {
+        match self {
+            Self::Folder(folder) => folder.of(photo).map(|_| ()),
+            Self::Table { path, runs, .. } => Self::row(path, runs, photo).map(|_| ()),
+        }
+    }
+
+    /// The mask of a photo of `size` (columns, rows).
+    pub fn read(&self, photo: &Photo, size: (usize, usize)) -> Result<Mask> {
+        match self {
+            Self::Folder(folder) => {
+                let path = folder.of(photo)?;
+                let mask = Mask::read(path)?;
+                if (mask.width, mask.height) == size {
+                    return Ok(mask);
+                }
+                Err(Error::input(
+                    path,
+                    format!("{} x {} px, as {} has", size.0, size.1, photo.path.display()),
+                    format!("{} x {} px", mask.width, mask.height),
+                    "give a mask of the photo's own size",
+                ))
+            }
+            Self::Table { path, order, runs } => {
+                run_lengths::decode(Self::row(path, runs, photo)?, size, *order).map_err(|found| {
+                    Error::input(
+                        path,
+                        format!("runs inside {} of {} x {} px", photo.name, size.0, size.1),
+                        found,
+                        "check that table and photos belong together, and the order (--rle-order)",
+                    )
+                })
+            }
+        }
+    }
+
+    fn row<'a>(path: &Path, runs: &'a HashMap<String, String>, photo: &Photo) -> Result<&'a str> {
+        runs.get(&photo.name).map(String::as_str).ok_or_else(|| {
+            Error::input(
+                path,
+                format!("a line for {}", photo.path.display()),
+                "none",
+                "add it, or leave the photo out",
+            )
+        })
+    }
+}
+
+/// A photo's name, with or without the extension.
+fn name_of(image: &str) -> String {
+    let image = Path::new(image.trim().trim_matches('"'));
+    let has_extension = image.extension().is_some_and(|text| text.len() <= 4);
+    let name = if has_extension { image.file_stem() } else { image.file_name() };
+    name.unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_names_photos_with_or_without_their_extension() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("truth.csv");
+        std::fs::write(&path, "img,rle_mask\na_01.jpg,2 3\nb,\"\"\n").unwrap();
+        let truth = Truth::open(&path, "", Order::Row).unwrap();
+        let photo =
+            |name: &str| Photo { name: name.to_owned(), path: format!("{name}.jpg").into() };
+        assert_eq!(truth.read(&photo("a_01"), (2, 2)).unwrap().object, [false, true, true, true]);
+        assert_eq!(truth.read(&photo("b"), (2, 1)).unwrap().object, [false; 2]);
+        let small = truth.read(&photo("a_01"), (1, 2)).unwrap_err().to_string();
+        assert!(small.contains("truth.csv") && small.contains("a_01 of 1 x 2 px"), "{small}");
+        assert!(truth.check(&photo("c")).unwrap_err().to_string().contains("c.jpg"));
+        std::fs::write(&path, "img,rle_mask\nnothing\n").unwrap();
+        let broken = Truth::open(&path, "", Order::Row).err().unwrap().to_string();
+        assert!(broken.contains("line 2"), "{broken}");
+    }
+}
