@@ -7,6 +7,7 @@ pub mod stdout;
 
 mod bench;
 mod check;
+mod combine;
 mod completions;
 mod doctor;
 mod eval;
@@ -14,8 +15,10 @@ mod explain;
 mod infer;
 mod info;
 mod judged;
+mod label;
 mod models;
 mod polygonize;
+mod scoring;
 mod synth;
 mod tiles;
 mod train;
@@ -59,6 +62,8 @@ pub enum Command {
     Tiles(tiles::Args),
     Train(train::Args),
     Infer(infer::Args),
+    Label(label::Args),
+    Combine(combine::Args),
     Polygonize(polygonize::Args),
     Eval(eval::Args),
     Tune(tune::Args),
@@ -75,7 +80,7 @@ pub enum Command {
 impl Command {
     /// Whether the first Ctrl-C lets the stage save its work; elsewhere it ends the program at once.
     pub fn saves_when_interrupted(&self) -> bool {
-        matches!(self, Self::Train(_) | Self::Infer(_))
+        matches!(self, Self::Train(_) | Self::Infer(_) | Self::Label(_))
     }
 }
 
@@ -105,6 +110,8 @@ pub fn run(cli: Cli, interrupt: Interrupt) -> Result<()> {
         Command::Tiles(args) => tiles::run(&args, &context),
         Command::Train(args) => train::run(&args, &context),
         Command::Infer(args) => infer::run(&args, &context),
+        Command::Label(args) => label::run(&args, &context),
+        Command::Combine(args) => combine::run(&args, &context),
         Command::Polygonize(args) => polygonize::run(&args, &context),
         Command::Eval(args) => eval::run(&args, &context),
         Command::Tune(args) => tune::run(&args, &context),

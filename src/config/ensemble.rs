@@ -61,25 +61,7 @@ impl EnsembleConfig {
     /// # Errors
     /// [`Error::Config`] naming the key.
     pub fn validate(&self) -> Result<()> {
-        match self.weights.iter().find(|weight| !(weight.is_finite() && **weight > 0.0)) {
-            None => Ok(()),
-            Some(weight) => Err(Error::config(
-                "ensemble.weights",
-                format!("expected numbers above 0, found {weight}"),
-            )),
-        }
-    }
-
-    /// One weight for each of `count` models or files ("models", "files").
-    ///
-    /// # Errors
-    /// [`Error::Config`] where there are others than `count`.
-    pub fn weights_of(&self, count: usize, what: &str) -> Result<Vec<f64>> {
-        if self.weights.is_empty() {
-            return Ok(vec![1.0; count]);
-        }
-        one_each("ensemble.weights", self.weights.len(), count, what)?;
-        Ok(self.weights.clone())
+        above_zero("ensemble.weights", &self.weights)
     }
 
     /// The window of each of `count` models, where they have their own.
@@ -92,6 +74,28 @@ impl EnsembleConfig {
         }
         one_each("ensemble.window_px", self.window_px.len(), count, "models")?;
         Ok(Some(&self.window_px))
+    }
+}
+
+/// A weight for each of `count` things ("models", "files"), all 1 where none is given; `key` is where they come from.
+///
+/// # Errors
+/// [`Error::Config`] for a weight that is not above 0, or others in number than `count`.
+pub fn weights_of(key: &str, weights: &[f64], count: usize, what: &str) -> Result<Vec<f64>> {
+    if weights.is_empty() {
+        return Ok(vec![1.0; count]);
+    }
+    above_zero(key, weights)?;
+    one_each(key, weights.len(), count, what)?;
+    Ok(weights.to_vec())
+}
+
+fn above_zero(key: &str, weights: &[f64]) -> Result<()> {
+    match weights.iter().find(|weight| !(weight.is_finite() && **weight > 0.0)) {
+        None => Ok(()),
+        Some(weight) => {
+            Err(Error::config(key, format!("expected numbers above 0, found {weight}")))
+        }
     }
 }
 

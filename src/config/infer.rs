@@ -125,7 +125,9 @@ impl InferConfig {
                 format!("{scale} stands in the list twice")
             } else if !WINDOWS_PX.contains(&scaled_px(window_px, *scale)) {
                 let side = scaled_px(window_px, *scale);
-                format!("{scale} makes the window of {window_px} px one of {side}; expected 32 to 8192 px")
+                format!(
+                    "{scale} makes the window of {window_px} px one of {side}; expected 32 to 8192 px"
+                )
             } else {
                 continue;
             };
@@ -167,7 +169,10 @@ mod tests {
             ("[inference]\ntta_scales = []", "inference.tta_scales"),
             ("[inference]\ntta_scales = [1.0, 1.0]", "inference.tta_scales"),
             ("[inference]\ntta_scales = [5.0]", "inference.tta_scales"),
-            ("[inference]\nwindow_px = 64\noverlap_px = 0\ntta_scales = [0.3]", "inference.tta_scales"),
+            (
+                "[inference]\nwindow_px = 64\noverlap_px = 0\ntta_scales = [0.3]",
+                "inference.tta_scales",
+            ),
             ("[ensemble]\nweights = [1.0, 0.0]", "ensemble.weights"),
             ("[ensemble]\nwindow_px = [512, 31]", "ensemble.window_px"),
             ("[polygonize]\nthreshold = 2.0", "polygonize.threshold"),

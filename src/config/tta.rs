@@ -78,10 +78,7 @@ impl Symmetries {
                 Symmetry::FlipVertical,
             ],
         ),
-        (
-            "turns",
-            &[Symmetry::Identity, Symmetry::Turn90, Symmetry::Turn180, Symmetry::Turn270],
-        ),
+        ("turns", &[Symmetry::Identity, Symmetry::Turn90, Symmetry::Turn180, Symmetry::Turn270]),
         ("d4", &Symmetry::ALL),
     ];
 

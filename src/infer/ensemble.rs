@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::{Input, Region, Report, Scorer, load_scorer, run, tta};
+use crate::config::ensemble::weights_of;
 use crate::config::infer::{InferConfig, ScoresType};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -36,7 +37,8 @@ impl Ensemble {
     /// # Errors
     /// As [`load_scorer`]; [`Error::Config`] where weights or windows are others in number than the models.
     pub fn load(files: &[PathBuf], config: &InferConfig, device: &Device) -> Result<Self> {
-        let weights = config.ensemble.weights_of(files.len(), "models")?;
+        let weights =
+            weights_of("ensemble.weights", &config.ensemble.weights, files.len(), "models")?;
         let windows = config.ensemble.windows_of(files.len())?;
         let mut members = Vec::new();
         for (index, (file, weight)) in files.iter().zip(weights).enumerate() {

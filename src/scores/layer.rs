@@ -40,7 +40,8 @@ impl Layer {
         if bytes || band.is_float() {
             return Ok(Self { band, bytes, way: None });
         }
-        let nodata = band.nodata().map_or("no nodata".to_owned(), |value| format!("nodata {value}"));
+        let nodata =
+            band.nodata().map_or("no nodata".to_owned(), |value| format!("nodata {value}"));
         Err(Error::input(
             path,
             "scores (uint8 with 255 as no data, or float32 from 0 to 1)",
@@ -112,7 +113,14 @@ impl Layer {
     }
 
     /// The part of a cell inside a window.
-    fn fill(&self, way: &Way, cell: Window, part: Window, window: Window, out: &mut [f32]) -> Result<()> {
+    fn fill(
+        &self,
+        way: &Way,
+        cell: Window,
+        part: Window,
+        window: Window,
+        out: &mut [f32],
+    ) -> Result<()> {
         let Some(place) = Placed::new(way, cell) else { return Ok(()) };
         let Some(source) = place.source(self.grid()) else { return Ok(()) };
         let values = self.values(source)?;

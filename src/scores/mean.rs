@@ -35,9 +35,11 @@ impl Means {
     pub fn finish(&self) -> Vec<f32> {
         let pixels = self.sums.iter().zip(&self.weights);
         pixels
-            .map(|(sum, total)| {
-                if *total > 0.0 { lower(self.mean, sum / total) as f32 } else { f32::NAN }
-            })
+            .map(
+                |(sum, total)| {
+                    if *total > 0.0 { lower(self.mean, sum / total) as f32 } else { f32::NAN }
+                },
+            )
             .collect()
     }
 }

@@ -69,12 +69,7 @@ pub enum Origin {
 
 impl Provenance {
     /// Of `parts`, which `mean` and the outlier rule made one.
-    pub fn new(
-        scene: Option<String>,
-        mean: Mean,
-        drop_outlier: bool,
-        parts: Vec<Origin>,
-    ) -> Self {
+    pub fn new(scene: Option<String>, mean: Mean, drop_outlier: bool, parts: Vec<Origin>) -> Self {
         let several = parts.len() > 1;
         Self {
             geoseg: env!("CARGO_PKG_VERSION").to_owned(),
