@@ -26,6 +26,7 @@ pub mod output;
 pub mod picture;
 pub mod polygonize;
 pub mod progress;
+pub mod scores;
 pub mod synth;
 mod table;
 pub mod tiles;

@@ -23,6 +23,7 @@ const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
     ("mask", &["burn::", "gdal::", "crate::train", "crate::polygonize", "crate::cli"]),
     ("explain", &["gdal::", "crate::train", "crate::polygonize", "crate::cli"]),
     ("polygonize", &["burn::", "crate::model", "crate::infer", "crate::cli"]),
+    ("scores", &["burn::", "gdal::", "crate::model", "crate::infer", "crate::cli"]),
     ("evaluate", &["burn::", "crate::model", "crate::infer", "crate::cli"]),
     ("synth", &["burn::", "crate::model", "crate::cli"]),
     ("picture", &["burn::", "crate::model", "crate::cli"]),

@@ -1,16 +1,14 @@
 //! `geoseg infer`.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use super::args::{ConfigArgs, DeviceArgs};
-use super::{Context, log, stdout};
-use crate::config::{self, Precision, infer::InferConfig};
+use super::scoring::{Scoring, each_scene, none_failed};
+use super::{Context, stdout};
+use crate::config::{self, infer::InferConfig};
 use crate::error::{Error, Result};
 use crate::geo::vector::LayerWriter;
 use crate::geo::{Crs, Scene};
-use crate::infer::{self, Input, Region, Scorer};
-use crate::model::ModelSpec;
+use crate::infer::Ensemble;
 use crate::output::{self, Staged};
 use crate::polygonize::{self, BuildingWriter};
 
@@ -18,6 +16,8 @@ const EXAMPLES: &str = "\
 Examples:
   geoseg infer scene.tif --model model.safetensors -o buildings.geojson
   geoseg infer 'scenes/*.tif' --model model.safetensors -o buildings.gpkg --scores scores/
+  geoseg infer scene.tif --model model.safetensors --tta flips -o buildings.geojson
+  geoseg infer scene.tif --model a.safetensors --model b.safetensors --weight 2,1 -o buildings.geojson
   geoseg infer https://example.org/cog.tif --model model.safetensors -o out.fgb --bbox 85.52,27.62,85.53,27.63
 
 config/infer.toml lists every key with its default. The extension of the output chooses its format:
@@ -28,128 +28,37 @@ others; the exit code says that one did.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Rasters that GDAL opens: files, URLs, /vsi paths, or patterns in quotes
-    #[arg(required = true, value_name = "SCENE")]
-    pub scenes: Vec<String>,
     /// Buildings of all scenes
     #[arg(short, long, value_name = "FILE", required_unless_present = "scores")]
-    pub output: Option<PathBuf>,
-    /// Model file
-    #[arg(short, long, value_name = "FILE")]
-    pub model: PathBuf,
+    output: Option<PathBuf>,
     /// Scores as a cloud-optimized GeoTIFF; with several scenes, a folder that gets one a scene
     #[arg(long, value_name = "FILE|FOLDER")]
-    pub scores: Option<PathBuf>,
-    /// Only inside this box: minimum and maximum longitude and latitude (WGS 84)
-    #[arg(long, value_name = "MINX,MINY,MAXX,MAXY", allow_hyphen_values = true)]
-    pub bbox: Option<BoundingBox>,
-    /// Only inside the polygons of this vector file
-    #[arg(long, value_name = "FILE")]
-    pub aoi: Option<PathBuf>,
-    /// Windows computed at once; the same as --set inference.batch=N
-    #[arg(long, value_name = "N")]
-    pub batch: Option<usize>,
-    /// Number format of the network; the same as --set inference.precision=FORMAT
-    #[arg(long, value_name = "FORMAT")]
-    pub precision: Option<Precision>,
+    scores: Option<PathBuf>,
     /// Replace outputs that are there already
     #[arg(long)]
-    pub overwrite: bool,
+    overwrite: bool,
     #[command(flatten)]
-    pub device: DeviceArgs,
-    #[command(flatten)]
-    pub config: ConfigArgs,
-}
-
-impl Args {
-    /// The options that have a flag, as `key=value` texts.
-    fn sets(&self) -> Vec<String> {
-        let batch = self.batch.map(|batch| format!("inference.batch={batch}"));
-        let format = self.precision.map(|format| format!("inference.precision={}", format.name()));
-        batch.into_iter().chain(format).collect()
-    }
-}
-
-/// Longitudes and latitudes in degrees, WGS 84.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BoundingBox {
-    /// West, south, east, north.
-    pub corners: [f64; 4],
-}
-
-impl FromStr for BoundingBox {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let numbers = text
-            .split(',')
-            .map(|number| number.trim().parse::<f64>().ok().filter(|number| number.is_finite()))
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| format!("expected four numbers, found `{text}`"))?;
-        let corners = <[f64; 4]>::try_from(numbers)
-            .map_err(|numbers| format!("expected four numbers, found {}", numbers.len()))?;
-        let [west, south, east, north] = corners;
-        if west >= east || south >= north {
-            return Err("expected minx < maxx and miny < maxy".to_owned());
-        }
-        Ok(Self { corners })
-    }
+    scoring: Scoring,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
-    let config: InferConfig = args.config.load(&args.sets())?;
-    config.validate()?;
-    let scenes = expand(&args.scenes)?;
+    let config = args.scoring.configuration()?;
+    let scenes = args.scoring.scenes()?;
     let targets = Targets::check(args, scenes.len())?;
-    let device = args.device.resolve()?;
-    let (spec, mut scorer) = infer::load_scorer(&args.model, &device, config.inference.precision)?;
-    let job = Job { args, config: &config, spec: &spec, targets: &targets, context };
+    let mut ensemble = args.scoring.ensemble(&config)?;
+    let job = Job { args, config: &config, targets: &targets, context };
     let mut buildings = targets
         .buildings
         .map(|path| Buildings::create(path, args.overwrite, common_crs(&scenes)))
         .transpose()?;
-    let mut failures = Vec::new();
-    for scene in &scenes {
-        match job.infer(scene, &mut scorer, buildings.as_mut()) {
-            Ok(()) => {}
-            Err(error @ Error::Interrupted { .. }) => return Err(error),
-            Err(error) if scenes.len() == 1 => return Err(error),
-            Err(error) => {
-                log::report_error(&error);
-                failures.push(error);
-            }
-        }
-    }
-    if failures.len() < scenes.len()
+    let failed = each_scene(&scenes, |scene| job.infer(scene, &mut ensemble, buildings.as_mut()))?;
+    if failed < scenes.len()
         && let (Some(buildings), Some(path)) = (buildings, targets.buildings)
     {
         buildings.commit()?;
         config::write_effective(&config, path)?;
     }
-    if failures.is_empty() {
-        return Ok(());
-    }
-    Err(Error::Some { failed: failures.len(), total: scenes.len(), what: "scenes".to_owned() })
-}
-
-/// Patterns into paths, in order; what is no pattern stays as it is, to be opened or refused later.
-fn expand(scenes: &[String]) -> Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for scene in scenes {
-        let is_pattern = scene.contains(['*', '?', '[']) && !Path::new(scene).exists();
-        if !is_pattern || scene.contains("://") || scene.starts_with("/vsi") {
-            paths.push(PathBuf::from(scene));
-            continue;
-        }
-        let found = glob::glob(scene)
-            .map_err(|problem| Error::input(scene, "a pattern", problem.to_string(), "quote it"))?;
-        let before = paths.len();
-        paths.extend(found.filter_map(std::result::Result::ok));
-        if paths.len() == before {
-            return Err(Error::input(scene, "scenes", "no file that fits", "check the pattern"));
-        }
-    }
-    Ok(paths)
+    none_failed(failed, &scenes)
 }
 
 /// The CRS of all scenes, or WGS 84 where they differ; what cannot be opened is reported later.
@@ -222,7 +131,6 @@ impl Buildings {
 struct Job<'a> {
     args: &'a Args,
     config: &'a InferConfig,
-    spec: &'a ModelSpec,
     targets: &'a Targets<'a>,
     context: &'a Context,
 }
@@ -231,13 +139,11 @@ impl Job<'_> {
     fn infer(
         &self,
         scene: &Path,
-        scorer: &mut Scorer,
+        ensemble: &mut Ensemble,
         buildings: Option<&mut Buildings>,
     ) -> Result<()> {
-        let region =
-            Region { bbox: self.args.bbox.map(|bbox| bbox.corners), aoi: self.args.aoi.clone() };
-        let input = Input::open(scene, self.spec, self.config, &region)?;
-        let name = input.scene_name();
+        let inputs = ensemble.open(scene, &self.args.scoring.region())?;
+        let name = Scene::name_of(scene);
         let scores_target = self.targets.scores_of(&name);
         if let Some(path) = &scores_target {
             output::check_writable(path, self.args.overwrite)?;
@@ -246,14 +152,8 @@ impl Job<'_> {
         let beside = self.targets.buildings.or(scores_target.as_deref()).unwrap_or(scene);
         let raw = Staged::new(beside.with_file_name(format!("{name}.scores.tif")), true)?;
         let progress = self.context.progress;
-        let report = infer::run(
-            input,
-            &self.config.inference,
-            raw.path(),
-            scorer,
-            &self.context.interrupt,
-            progress,
-        )?;
+        let interrupt = &self.context.interrupt;
+        let report = ensemble.score(inputs, raw.path(), interrupt, progress)?;
         if let Some(path) = &scores_target {
             let staged = Staged::new(path, self.args.overwrite)?;
             crate::geo::to_cog(raw.path(), staged.path(), "average")?;
@@ -283,19 +183,5 @@ impl Job<'_> {
             report.windows,
             report.skipped_windows,
         ))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_box_is_four_numbers_in_order() {
-        let parsed = "-1.5, 2,3,4".parse::<BoundingBox>().unwrap();
-        assert_eq!(parsed.corners, [-1.5, 2.0, 3.0, 4.0]);
-        for wrong in ["", "1,2,3", "1,2,3,4,5", "3,2,1,4", "1,2,x,4", "1,2,nan,4"] {
-            assert!(wrong.parse::<BoundingBox>().unwrap_err().contains("expected"), "{wrong}");
-        }
     }
 }

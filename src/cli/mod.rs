@@ -7,6 +7,7 @@ pub mod stdout;
 
 mod bench;
 mod check;
+mod combine;
 mod completions;
 mod doctor;
 mod eval;
@@ -14,10 +15,12 @@ mod explain;
 mod infer;
 mod info;
 mod judged;
+mod label;
 mod mask;
 mod mine;
 mod models;
 mod polygonize;
+mod scoring;
 mod synth;
 mod tiles;
 mod train;
@@ -62,6 +65,8 @@ pub enum Command {
     Train(train::Args),
     Mine(mine::Args),
     Infer(infer::Args),
+    Label(label::Args),
+    Combine(combine::Args),
     Mask(mask::Args),
     Polygonize(polygonize::Args),
     Eval(eval::Args),
@@ -79,7 +84,7 @@ pub enum Command {
 impl Command {
     /// Whether the first Ctrl-C lets the stage save its work; elsewhere it ends the program at once.
     pub fn saves_when_interrupted(&self) -> bool {
-        matches!(self, Self::Train(_) | Self::Infer(_))
+        matches!(self, Self::Train(_) | Self::Infer(_) | Self::Label(_))
     }
 }
 
@@ -110,6 +115,8 @@ pub fn run(cli: Cli, interrupt: Interrupt) -> Result<()> {
         Command::Train(args) => train::run(&args, &context),
         Command::Mine(args) => mine::run(&args, &context),
         Command::Infer(args) => infer::run(&args, &context),
+        Command::Label(args) => label::run(&args, &context),
+        Command::Combine(args) => combine::run(&args, &context),
         Command::Mask(args) => mask::run(&args, &context),
         Command::Polygonize(args) => polygonize::run(&args, &context),
         Command::Eval(args) => eval::run(&args, &context),

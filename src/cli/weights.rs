@@ -1,5 +1,6 @@
 //! `geoseg weights`.
 
+mod average;
 mod export;
 
 use std::path::PathBuf;
@@ -14,11 +15,12 @@ Examples:
   geoseg weights import tf_efficientnet_b1.safetensors --encoder efficientnet-b1 -o start.safetensors
   geoseg weights import b0.pth --encoder efficientnet-b0 --bands red,green,blue,nir -o start.safetensors
   geoseg weights export model.safetensors --format onnx -o model.onnx
+  geoseg weights average a.safetensors b.safetensors -o mean.safetensors
 
 Known are EfficientNets of segmentation_models_pytorch (whole networks), efficientnet_pytorch, timm and
 torchvision (encoders), in .pth, .pt and .safetensors. No code in a file is executed.";
 
-/// Bring weights of other programs into models, and models to other programs
+/// Bring weights of other programs into models, models to other programs; average models
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -30,6 +32,7 @@ pub struct Args {
 enum Command {
     Import(ImportArgs),
     Export(export::Args),
+    Average(average::Args),
 }
 
 /// Turn a .pth, .pt or .safetensors file into a model
@@ -117,6 +120,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     match &args.command {
         Command::Import(args) => import(args),
         Command::Export(args) => export::run(args),
+        Command::Average(args) => average::run(args),
     }
 }
 

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ensemble::{EnsembleConfig, Mean};
 use super::polygonize::PolygonizeOptions;
 use super::precision::Precision;
+use super::tta::Symmetries;
 use crate::error::{Error, Result};
 use crate::geo::SceneOptions;
 
@@ -15,6 +17,8 @@ pub struct InferConfig {
     pub input: SceneOptions,
     /// The sliding window.
     pub inference: InferenceConfig,
+    /// Scores of several models into one.
+    pub ensemble: EnsembleConfig,
     /// Scores into buildings.
     pub polygonize: PolygonizeOptions,
 }
@@ -35,6 +39,12 @@ pub struct InferenceConfig {
     pub gsd_m: Option<f64>,
     /// Value type of the scores raster.
     pub scores: ScoresType,
+    /// Test-time augmentation: the symmetries in which each window is scored.
+    pub tta: Symmetries,
+    /// Sizes at which each window is scored, relative to its own; each with every symmetry.
+    pub tta_scales: Vec<f64>,
+    /// How the scores of the views become one.
+    pub tta_mean: Mean,
 }
 
 /// How a probability is stored.
@@ -57,6 +67,9 @@ impl Default for InferenceConfig {
             precision: Precision::Auto,
             gsd_m: None,
             scores: ScoresType::Uint8,
+            tta: Symmetries::default(),
+            tta_scales: vec![1.0],
+            tta_mean: Mean::Arithmetic,
         }
     }
 }
@@ -67,16 +80,10 @@ impl InferConfig {
     /// # Errors
     /// [`Error::Config`] naming the key.
     pub fn validate(&self) -> Result<()> {
-        let InferenceConfig { window_px, overlap_px, batch, gsd_m, .. } = self.inference;
-        if !(32..=8192).contains(&window_px) {
-            let problem = format!("expected 32 to 8192 px, found {window_px}");
-            return Err(Error::config("inference.window_px", problem));
-        }
-        if overlap_px * 4 > window_px * 3 {
-            let problem = format!(
-                "expected at most three quarters of window_px = {window_px}, found {overlap_px}"
-            );
-            return Err(Error::config("inference.overlap_px", problem));
+        let InferenceConfig { window_px, batch, gsd_m, .. } = self.inference;
+        self.validate_window("inference.window_px", window_px)?;
+        for &window_px in &self.ensemble.window_px {
+            self.validate_window("ensemble.window_px", window_px)?;
         }
         if !(1..=1024).contains(&batch) {
             return Err(Error::config(
@@ -90,8 +97,55 @@ impl InferConfig {
                 format!("expected 0.001 to 1000 m, found {}", gsd_m.unwrap_or_default()),
             ));
         }
+        self.ensemble.validate()?;
         self.polygonize.validate()
     }
+
+    /// A window, and what is measured by it.
+    fn validate_window(&self, key: &str, window_px: usize) -> Result<()> {
+        let InferenceConfig { overlap_px, tta_scales, .. } = &self.inference;
+        if !WINDOWS_PX.contains(&window_px) {
+            let problem = format!("expected 32 to 8192 px, found {window_px}");
+            return Err(Error::config(key, problem));
+        }
+        if overlap_px * 4 > window_px * 3 {
+            let problem = format!(
+                "expected at most three quarters of window_px = {window_px}, found {overlap_px}"
+            );
+            return Err(Error::config("inference.overlap_px", problem));
+        }
+        if tta_scales.is_empty() {
+            let problem = "expected at least one size; [1.0] takes windows as they are";
+            return Err(Error::config("inference.tta_scales", problem));
+        }
+        for (index, scale) in tta_scales.iter().enumerate() {
+            let problem = if !TTA_SCALES.contains(scale) {
+                format!("expected sizes from 0.25 to 4, found {scale}")
+            } else if tta_scales[..index].contains(scale) {
+                format!("{scale} stands in the list twice")
+            } else if !WINDOWS_PX.contains(&scaled_px(window_px, *scale)) {
+                let side = scaled_px(window_px, *scale);
+                format!(
+                    "{scale} makes the window of {window_px} px one of {side}; expected 32 to 8192 px"
+                )
+            } else {
+                continue;
+            };
+            return Err(Error::config("inference.tta_scales", problem));
+        }
+        Ok(())
+    }
+}
+
+/// Sides that a window may have, px.
+const WINDOWS_PX: std::ops::RangeInclusive<usize> = 32..=8192;
+
+/// Sizes of a view, relative to the window. Beyond them buildings look like nothing that a model has learnt.
+const TTA_SCALES: std::ops::RangeInclusive<f64> = 0.25..=4.0;
+
+/// Side of a window's view, whole pixels.
+pub fn scaled_px(window_px: usize, scale: f64) -> usize {
+    (window_px as f64 * scale).round() as usize
 }
 
 #[cfg(test)]
@@ -112,6 +166,15 @@ mod tests {
             ("[inference]\noverlap_px = 500", "inference.overlap_px"),
             ("[inference]\nbatch = 0", "inference.batch"),
             ("[inference]\ngsd_m = 0.0", "inference.gsd_m"),
+            ("[inference]\ntta_scales = []", "inference.tta_scales"),
+            ("[inference]\ntta_scales = [1.0, 1.0]", "inference.tta_scales"),
+            ("[inference]\ntta_scales = [5.0]", "inference.tta_scales"),
+            (
+                "[inference]\nwindow_px = 64\noverlap_px = 0\ntta_scales = [0.3]",
+                "inference.tta_scales",
+            ),
+            ("[ensemble]\nweights = [1.0, 0.0]", "ensemble.weights"),
+            ("[ensemble]\nwindow_px = [512, 31]", "ensemble.window_px"),
             ("[polygonize]\nthreshold = 2.0", "polygonize.threshold"),
         ];
         for (text, key) in wrong {

@@ -4,11 +4,13 @@
 //! `#[serde(default, deny_unknown_fields)]`; its `Default` is the only place where defaults stand.
 
 pub mod dataset;
+pub mod ensemble;
 pub mod infer;
 pub mod polygonize;
 pub mod precision;
 pub mod synth;
 pub mod train;
+pub mod tta;
 
 mod layers;
 mod unknown;

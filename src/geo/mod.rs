@@ -14,5 +14,6 @@ pub use crs::{Crs, Reprojection};
 pub use dataset::{close_checked, init};
 pub use grid::{GeoTransform, Grid, Window};
 pub use raster::{
-    Band, Compression, Pixels, RasterWriter, Scene, SceneOptions, to_cog, write_geotiff,
+    BLOCK_PX, Band, Compression, Pixels, RasterWriter, Scene, SceneOptions, annotate, to_cog,
+    write_geotiff,
 };

@@ -11,12 +11,7 @@ use super::plan::hann;
 use super::strips::{FinishedRows, Plan};
 use crate::config::infer::ScoresType;
 use crate::error::Result;
-use crate::geo::{Compression, RasterWriter};
-
-/// 8-bit scores: `round(p * 254)`.
-pub const SCORE_SCALE: f32 = 254.0;
-/// 8-bit scores: nothing was scored here.
-pub const SCORE_NODATA: u8 = 255;
+use crate::scores::ScoresWriter;
 
 /// What the network's side sends, in order.
 pub enum Message {
@@ -31,14 +26,9 @@ pub enum Message {
     Rows(FinishedRows),
 }
 
-enum Writer {
-    Bytes(RasterWriter<u8>),
-    Floats(RasterWriter<f32>),
-}
-
 /// Sums weighted scores and writes rows as they are finished.
 pub struct Blender {
-    writer: Writer,
+    writer: ScoresWriter,
     weights: Vec<f32>,
     col_sums: Vec<f32>,
     row_sums: Vec<f32>,
@@ -57,16 +47,7 @@ impl Blender {
     /// Creates the scores raster.
     pub fn create(plan: &Plan, input: &Input, scores: ScoresType, out: &Path) -> Result<Self> {
         let grid = input.output_grid();
-        let compression = Compression::Deflate;
-        let writer = match scores {
-            ScoresType::Uint8 => {
-                let nodata = Some(f64::from(SCORE_NODATA));
-                Writer::Bytes(RasterWriter::create(out, &grid, nodata, compression)?)
-            }
-            ScoresType::Float32 => {
-                Writer::Floats(RasterWriter::create(out, &grid, Some(f64::NAN), compression)?)
-            }
-        };
+        let writer = ScoresWriter::create(out, &grid, scores)?;
         let weights = hann(plan.cols.window_px);
         Ok(Self {
             writer,
@@ -137,26 +118,10 @@ impl Blender {
             (sum / weight).clamp(0.0, 1.0)
         };
         let done = self.sums[..size].iter().zip(&rows.wanted).enumerate();
-        match &mut self.writer {
-            Writer::Bytes(writer) => {
-                let values: Vec<u8> = done
-                    .map(|(i, (&sum, &wanted))| {
-                        if wanted {
-                            (score(i, sum) * SCORE_SCALE).round() as u8
-                        } else {
-                            SCORE_NODATA
-                        }
-                    })
-                    .collect();
-                writer.write_rows(first, &values)?;
-            }
-            Writer::Floats(writer) => {
-                let values: Vec<f32> = done
-                    .map(|(i, (&sum, &wanted))| if wanted { score(i, sum) } else { f32::NAN })
-                    .collect();
-                writer.write_rows(first, &values)?;
-            }
-        }
+        let scores: Vec<f32> = done
+            .map(|(i, (&sum, &wanted))| if wanted { score(i, sum) } else { f32::NAN })
+            .collect();
+        self.writer.write_rows(first, &scores)?;
         self.scored_pixels += rows.wanted.iter().filter(|wanted| **wanted).count() as u64;
         self.sums.drain(..size);
         self.top += count;
@@ -165,10 +130,7 @@ impl Blender {
 
     /// Closes the raster and returns the number of pixels scored.
     pub fn finish(self) -> Result<u64> {
-        match self.writer {
-            Writer::Bytes(writer) => writer.finish()?,
-            Writer::Floats(writer) => writer.finish()?,
-        }
+        self.writer.finish()?;
         Ok(self.scored_pixels)
     }
 }

@@ -75,11 +75,6 @@ impl Input {
         self.scene.path()
     }
 
-    /// The scene's name without folder and extension.
-    pub fn scene_name(&self) -> String {
-        self.scene.name()
-    }
-
     /// The part of the grid that is scored.
     pub fn region(&self) -> Window {
         self.region

@@ -3,19 +3,25 @@
 //! Three threads, joined by short channels: one reads strips and cuts windows (`strips`), the caller's
 //! runs the network, one blends and writes (`blend`). Memory: a strip of `window_px` rows of the
 //! scene as bytes, one strip of sums as floats, and a few batches; nothing grows with the height.
+//! The network may look at each window in several views (`tta`, `views`), and several models may
+//! score a scene (`ensemble`).
 
 mod blend;
+mod ensemble;
 mod input;
 mod network;
 mod photo;
 pub mod plan;
 mod single;
 mod strips;
+pub mod tta;
+pub mod views;
 
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
+pub use ensemble::Ensemble;
 pub use input::{BoundingBox, Input, Region};
 pub use network::{Scorer, load_scorer, probabilities, scored_class};
 pub use photo::{ScoredPhoto, score_photo};

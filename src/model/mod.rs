@@ -2,6 +2,7 @@
 #![expect(clippy::large_enum_variant, reason = "networks differ in size, and a process holds few")]
 
 pub mod aspp;
+pub mod average;
 pub mod carvana;
 pub mod context;
 pub mod conv;

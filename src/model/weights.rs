@@ -42,13 +42,22 @@ pub fn save<B: Kernels>(
     network: &Network<B>,
     provenance: &Provenance,
 ) -> Result<()> {
+    save_tensors(path, spec, &named_tensors(network), provenance)
+}
+
+/// As [`save`], of tensors that belong to such a network.
+pub(super) fn save_tensors(
+    path: &Path,
+    spec: &ModelSpec,
+    tensors: &[(String, TensorData)],
+    provenance: &Provenance,
+) -> Result<()> {
     let mut metadata = provenance.clone();
     let json =
         serde_json::to_string(spec).map_err(std::io::Error::from).map_err(Error::io(path))?;
     metadata.insert(SPEC.into(), json);
     metadata.insert("format".into(), "pt".into());
-    let tensors = named_tensors(network);
-    output::write_whole(path, &encode(&metadata, &tensors), true)
+    output::write_whole(path, &encode(&metadata, tensors), true)
 }
 
 /// A safetensors file. Written here because the crate stores metadata in the order of a hash map.

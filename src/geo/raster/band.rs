@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use gdal::Dataset;
 use gdal::raster::{GdalDataType, GdalType};
+use gdal::{Dataset, Metadata};
 
 use crate::error::{Error, Result};
 use crate::geo::dataset;
@@ -62,6 +62,11 @@ impl Band {
     /// The value type as GDAL names it.
     pub fn dtype(&self) -> String {
         self.dtype.name()
+    }
+
+    /// An item of the file's metadata.
+    pub fn metadata(&self, name: &str) -> Option<String> {
+        self.dataset.metadata_item(name, "")
     }
 
     /// Values of a window, row by row.

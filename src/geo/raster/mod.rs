@@ -6,7 +6,7 @@ mod write;
 
 pub use band::Band;
 pub use scene::{Pixels, Scene, SceneOptions};
-pub use write::{Compression, RasterWriter, to_cog, write_geotiff};
+pub use write::{BLOCK_PX, Compression, RasterWriter, annotate, to_cog, write_geotiff};
 
 use gdal::Dataset;
 

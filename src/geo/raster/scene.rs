@@ -136,9 +136,9 @@ impl Scene {
         &self.path
     }
 
-    /// Its name without folder and extension.
-    pub fn name(&self) -> String {
-        self.path.file_stem().map_or_else(|| "scene".into(), |s| s.to_string_lossy().into_owned())
+    /// The name of the scene in a file: without folder and extension.
+    pub fn name_of(path: &Path) -> String {
+        path.file_stem().map_or_else(|| "scene".into(), |s| s.to_string_lossy().into_owned())
     }
 
     /// Bands that [`Scene::read`] returns.

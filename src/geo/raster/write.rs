@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use gdal::Dataset;
 use gdal::raster::{Buffer, ColorInterpretation, GdalType, RasterCreationOptions};
+use gdal::{Dataset, DatasetOptions, GdalOpenFlags, Metadata};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -131,6 +131,21 @@ impl<T: GdalType + Copy> RasterWriter<T> {
     pub fn finish(self) -> Result<()> {
         close_checked(self.dataset, &self.path)
     }
+}
+
+/// Writes items of metadata (name, text) into a GeoTIFF that is there (give it a staged path); copies of it have them, too.
+///
+/// # Errors
+/// GDAL cannot write there.
+pub fn annotate(path: &Path, items: &[(&str, String)]) -> Result<()> {
+    init();
+    let open_flags = GdalOpenFlags::GDAL_OF_RASTER | GdalOpenFlags::GDAL_OF_UPDATE;
+    let options = DatasetOptions { open_flags, ..DatasetOptions::default() };
+    let mut dataset = Dataset::open_ex(path, options).map_err(Error::gdal(path))?;
+    for (name, text) in items {
+        dataset.set_metadata_item(name, text, "").map_err(Error::gdal(path))?;
+    }
+    close_checked(dataset, path)
 }
 
 /// Copies a raster into a cloud-optimized GeoTIFF with overviews.

@@ -1,0 +1,14 @@
+//! Scores rasters: probabilities of a building, as bytes or floats. Written ([`ScoresWriter`]), read on any grid ([`Layer`]), made one of
+//! several ([`combine`]), with their [`Provenance`] in them.
+
+mod combine;
+mod layer;
+pub mod mean;
+pub mod outlier;
+pub mod provenance;
+mod write;
+
+pub use combine::{Options, Part, Report, combine};
+pub use layer::Layer;
+pub use provenance::{Origin, Provenance};
+pub use write::{NODATA, SCALE, ScoresWriter};
