@@ -72,7 +72,7 @@ impl Layer {
     pub fn on(mut self, wanted: &Grid) -> Result<Self> {
         let own = self.band.grid();
         let located = own.crs.is_some();
-        if located != wanted.crs.is_some() || (!located && own.transform != wanted.transform) {
+        if located != wanted.crs.is_some() {
             let what = |located: bool| if located { "a georeference" } else { "none" };
             return Err(Error::input(
                 self.band.path(),
