@@ -48,6 +48,7 @@ fn infer(scene: &Path, value_range: Option<[f64; 2]>, out: &Path) -> Result<u64>
             ..InferenceConfig::default()
         },
         polygonize: PolygonizeOptions { min_area_m2: 0.0, ..PolygonizeOptions::default() },
+        ..InferConfig::default()
     };
     let input = Input::open(scene, &spec, &config, &Region::default())?;
     let scores = Staged::new(out.join("scores.tif"), false)?;
