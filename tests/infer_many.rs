@@ -216,7 +216,7 @@ fn options_that_do_not_fit_the_models_name_their_key() {
     let models = ["-m", "a.safetensors", "-m", "a.safetensors"];
     for (option, parts) in [
         (["--weight", "1"], ["ensemble.weights", "each of 2 models, found 1"]),
-        (["--set", "ensemble.window_px=[128]"], ["ensemble.window_px", "each of 2 models"]),
+        (["--set", "ensemble.window_px=[512]"], ["ensemble.window_px", "each of 2 models"]),
         (["--set", "inference.tta=turn-45"], ["inference.tta", "found `turn-45`"]),
     ] {
         let arguments = [&["infer", SCENE, "-o", "b.geojson"], &models[..], &option].concat();

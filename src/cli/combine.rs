@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let staged = Staged::new(&args.output, args.overwrite)?;
     let raw = Staged::new(args.output.with_extension("raw.tif"), true)?;
     let (interrupt, progress) = (&context.interrupt, context.progress);
-    let report = scores::combine(&parts, &options, raw.path(), interrupt, progress)?;
+    let report = scores::combine(&parts, options, raw.path(), interrupt, progress)?;
     Provenance::new(None, options.mean, options.drop_outlier, origins).write(raw.path())?;
     geo::to_cog(raw.path(), staged.path(), "average")?;
     staged.commit()?;

@@ -113,7 +113,7 @@ impl Ensemble {
                 scores: self.config.inference.scores,
                 only_where_first: true,
             };
-            scores::combine(&parts, &options, out, interrupt, progress)?;
+            scores::combine(&parts, options, out, interrupt, progress)?;
         }
         for other in reports {
             report.windows += other.windows;

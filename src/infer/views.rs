@@ -141,7 +141,9 @@ mod tests {
                 for col in margin..to - margin {
                     let at = |pixel: usize| (pixel as f32 + 0.5) * step - 0.5;
                     let expected = slope * at(col) + at(row);
-                    prop_assert!((y[row * to + col] - expected).abs() < 0.06 * step.max(1.0), "{} {}", y[row * to + col], expected);
+                    // Towards fewer pixels, where the triangle's taps lie unevenly, up to 0.072 px off along each axis.
+                    let far = (y[row * to + col] - expected).abs();
+                    prop_assert!(far < if step > 1.0 { 0.15 * step } else { 1e-3 }, "{}", far);
                 }
             }
         }

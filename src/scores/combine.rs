@@ -58,7 +58,7 @@ pub struct Report {
 /// A raster is damaged, holds no scores, or cannot be brought to the first's grid; the disk is full; the user interrupts.
 pub fn combine(
     parts: &[Part],
-    options: &Options,
+    options: Options,
     out: &Path,
     interrupt: &Interrupt,
     progress: Progress,
@@ -103,7 +103,7 @@ pub fn combine(
 fn block(
     layers: &[(Layer, f64)],
     window: Window,
-    options: &Options,
+    options: Options,
     report: &mut Report,
 ) -> Result<Vec<f32>> {
     let maps = layers.iter().map(|(layer, _)| layer.read(window));

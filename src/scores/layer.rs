@@ -72,7 +72,7 @@ impl Layer {
     pub fn on(mut self, wanted: &Grid) -> Result<Self> {
         let own = self.band.grid();
         let located = own.crs.is_some();
-        if located != wanted.crs.is_some() || (!located && own.transform != wanted.transform) {
+        if located != wanted.crs.is_some() {
             let what = |located: bool| if located { "a georeference" } else { "none" };
             return Err(Error::input(
                 self.band.path(),
@@ -203,7 +203,7 @@ impl Placed {
             corner(right, bottom)?,
         ];
         let [a, b, c, _] = corners;
-        let pixel = |along: f64, down: f64| ((along.abs() + down.abs()) / CELL_PX as f64).max(1.0);
+        let pixel = |along: f64, down: f64| (along.hypot(down) / CELL_PX as f64).max(1.0);
         let reach = (pixel(b.0 - a.0, c.0 - a.0), pixel(b.1 - a.1, c.1 - a.1));
         Some(Self { corners, reach })
     }
