@@ -1,6 +1,7 @@
 //! What to cut into tiles: `config/dataset.toml` lists every key with its default.
 
 mod photos;
+mod scene;
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::geo::{Compression, SceneOptions};
 
 pub use photos::PhotosEntry;
+pub use scene::{SceneEntry, SplitChoice};
 
 /// Everything `geoseg tiles` can be told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,45 +27,6 @@ pub struct DatasetConfig {
     pub scene: Vec<SceneEntry>,
     /// Photos, each entry a `[[photos]]`.
     pub photos: Vec<PhotosEntry>,
-}
-
-/// `[[scene]]`: one image and its buildings. Relative paths start at the folder of the configuration
-/// file; absolute paths, URLs and `/vsi...` paths are taken as they are.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SceneEntry {
-    /// Name of the scene's folder in the tile set; the image's file name (or, where two images share
-    /// it, the name of its folder) where absent.
-    pub name: Option<String>,
-    /// The image: anything that GDAL opens.
-    pub image: PathBuf,
-    /// The buildings: anything that OGR opens.
-    pub footprints: PathBuf,
-    /// Instead of buildings, what models said: a raster of `geoseg label`. All scenes of a set have it, or none.
-    pub soft: Option<PathBuf>,
-    /// The footprints' layer; the first one where absent.
-    pub layer: Option<String>,
-    /// An attribute filter on the footprints, the WHERE part of an SQL query.
-    pub filter: Option<String>,
-    /// Polygons inside which all buildings are labelled; outside them labels are unknown.
-    pub aoi: Option<PathBuf>,
-    /// What the scene's tiles are for.
-    pub split: SplitChoice,
-}
-
-/// A scene's split.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SplitChoice {
-    /// All tiles are for learning.
-    Train,
-    /// All tiles are for validation.
-    Val,
-    /// All tiles are for the last test.
-    Test,
-    /// `[split]` decides.
-    #[default]
-    Auto,
 }
 
 /// `[tiles]`.
@@ -204,17 +167,17 @@ impl DatasetConfig {
         }
     }
 
-    /// Whether labels are what models said.
-    pub fn is_soft(&self) -> bool {
-        self.scene.iter().any(|scene| scene.soft.is_some())
-    }
-
     /// The same for photos.
     pub fn resolve_photo_paths(&mut self, base: &Path) {
         for photos in &mut self.photos {
             resolve(&mut photos.images, base);
             resolve(&mut photos.masks, base);
         }
+    }
+
+    /// Whether labels are what models said.
+    pub fn is_soft(&self) -> bool {
+        self.scene.iter().any(|scene| scene.soft.is_some())
     }
 
     /// How scenes are opened.
@@ -235,30 +198,12 @@ impl DatasetConfig {
             return Err(Error::config("scene", "at least one [[scene]] or [[photos]] is needed"));
         }
         for (at, scene) in self.scene.iter().enumerate() {
-            let key = |name| format!("scene.{at}.{name}");
-            let given = |path: &Path| !path.as_os_str().is_empty();
-            if !given(&scene.image) {
-                return Err(Error::config(key("image"), "a path is needed"));
-            }
-            match (self.is_soft(), &scene.soft, given(&scene.footprints)) {
-                (false, _, true) => {}
-                (false, _, false) => {
-                    return Err(Error::config(key("footprints"), "a path is needed"));
-                }
-                (true, None, _) => {
-                    let problem = "is needed, as other scenes have it: labels of both kinds need two tile sets";
-                    return Err(Error::config(key("soft"), problem));
-                }
-                (true, Some(_), true) => {
-                    let problem = "stands beside `soft`: labels are either footprints or soft";
-                    return Err(Error::config(key("footprints"), problem));
-                }
-                (true, Some(_), false) => {}
-            }
-            if let (Some(_), Some(_)) = (&scene.soft, &scene.aoi) {
-                let problem = "stands beside `soft`, which knows itself where it has labels";
-                return Err(Error::config(key("aoi"), problem));
-            }
+            scene.validate(at, self.is_soft())?;
+        }
+        if self.is_soft() && !self.photos.is_empty() {
+            let problem =
+                "have masks by hand and no soft labels: labels of both kinds need two tile sets";
+            return Err(Error::config("photos", problem));
         }
         if self.is_soft() && self.tiles.mode == TileMode::Buildings {
             let problem = "\"buildings\" needs footprints; soft labels are cut in \"grid\"";
