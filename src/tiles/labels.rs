@@ -11,7 +11,7 @@ use super::split::PxRect;
 /// The labels of a scene or of a photo.
 pub enum Labels {
     /// Footprints, burned.
-    Footprints(Truth),
+    Footprints(Box<Truth>),
     /// A mask file, read when it is needed: thousands would not fit into memory.
     Mask {
         /// The file.

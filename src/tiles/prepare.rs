@@ -109,7 +109,7 @@ pub fn prepare(config: &DatasetConfig, photos: &[Photos]) -> Result<Dataset> {
             scales: Scale::of(&native, &config.tiles),
             native: native.clone(),
             division,
-            labels: Labels::Footprints(truth),
+            labels: Labels::Footprints(Box::new(truth)),
         });
         infos.push(SceneInfo {
             name,
