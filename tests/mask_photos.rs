@@ -134,6 +134,7 @@ fn a_photo_without_a_usable_mask_is_named() {
     let error = refused(&place, tiles);
     assert!(error.contains("expected one mask of a name"), "{error}");
     assert!(!place.path().join("other").exists(), "nothing is written");
+    std::fs::remove_file(masks.join("car0002_01_mask.gif")).unwrap();
     let error = refused(&place, &format!("{tiles} --set photos.0.images=nowhere"));
     assert!(error.contains("nowhere: expected photos"), "{error}");
     let error = refused(&place, &format!("{tiles} --set tiles.gsd_m=[0.3]"));

@@ -67,17 +67,8 @@ fn threshold(at: usize) -> f64 {
 
 /// The highest threshold, in thousandths, that a probability is not below.
 fn reached(probability: f32) -> usize {
-    let probability = f64::from(probability);
-    let near = (probability * STEPS as f64) as usize;
-    // The product is rounded, the comparison below is the one that makes masks.
-    let (above, below) = ((near + 1).min(STEPS), near.min(STEPS));
-    if probability >= threshold(above) {
-        above
-    } else if probability >= threshold(below) {
-        below
-    } else {
-        below.saturating_sub(1)
-    }
+    // Exact: the product of 24 and 10 bits fits into the 53 of a double.
+    ((f64::from(probability) * STEPS as f64) as usize).min(STEPS)
 }
 
 #[cfg(test)]

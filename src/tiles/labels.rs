@@ -17,7 +17,7 @@ const CORNER_PX: f64 = 0.5;
 #[derive(Debug)]
 pub enum LabelSource {
     /// Footprints to be burned.
-    Footprints(Truth),
+    Footprints(Box<Truth>),
     /// A photo's mask, read when it is needed: thousands would not fit into memory.
     Mask {
         /// The file.

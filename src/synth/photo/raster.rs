@@ -174,7 +174,9 @@ mod tests {
         let (near, far) = (triangle(1.0, [1.0, 0.0, 0.0]), triangle(-1.0, [0.0, 1.0, 0.0]));
         for order in [[near, far], [far, near]] {
             let mut samples = Samples::new(16, 16);
-            order.into_iter().for_each(|corners| samples.draw(&view, corners));
+            for corners in order {
+                samples.draw(&view, corners);
+            }
             assert_eq!(samples.rgb[8 * 16 + 8], [1.0, 0.0, 0.0]);
             assert!(samples.depth[0].is_infinite());
         }

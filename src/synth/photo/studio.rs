@@ -97,7 +97,7 @@ impl Studio {
 
     /// How much of the light the lens keeps at (`x`, `y`), both from -1 to 1 over the picture.
     pub fn vignette(&self, x: f64, y: f64) -> f32 {
-        1.0 - self.vignette * ((x * x + y * y) / 2.0) as f32
+        1.0 - self.vignette * 0.5 * (x * x + y * y) as f32
     }
 }
 
