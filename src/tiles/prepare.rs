@@ -103,7 +103,7 @@ pub fn prepare(config: &DatasetConfig, photos: &[Photos]) -> Result<Dataset> {
                 let footprints = footprints(entry, &native, &info.name, &mut warnings)?;
                 info.footprints = footprints.polygons.len();
                 (info.repaired, info.dropped) = (footprints.repaired, footprints.dropped);
-                LabelSource::Footprints(truth(entry, &native, &footprints, config)?)
+                LabelSource::Footprints(Box::new(truth(entry, native, &footprints, config)?))
             }
         };
         scenes.push(Prepared {
