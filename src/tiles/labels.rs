@@ -90,7 +90,7 @@ impl LabelSource {
             Self::Mask { file, number } => {
                 Labeller::Mask { mask: Mask::read(file)?, number: *number }
             }
-            Self::Soft(path) => Labeller::Soft(open_soft(path)?),
+            Self::Soft(path) => Labeller::Soft(Box::new(open_soft(path)?)),
         })
     }
 }
@@ -117,7 +117,7 @@ pub enum Labeller<'a> {
         number: usize,
     },
     /// Pieces of a raster.
-    Soft(Scene),
+    Soft(Box<Scene>),
 }
 
 impl Labeller<'_> {

@@ -97,14 +97,13 @@ pub fn prepare(config: &DatasetConfig, photos: &[Photos]) -> Result<Dataset> {
             dropped: 0,
             photos: 0,
         };
-        let labels = match &entry.soft {
-            Some(soft) => LabelSource::soft(soft, &entry.image, &native)?,
-            None => {
-                let footprints = footprints(entry, &native, &info.name, &mut warnings)?;
-                info.footprints = footprints.polygons.len();
-                (info.repaired, info.dropped) = (footprints.repaired, footprints.dropped);
-                LabelSource::Footprints(Box::new(truth(entry, native, &footprints, config)?))
-            }
+        let labels = if let Some(soft) = &entry.soft {
+            LabelSource::soft(soft, &entry.image, native)?
+        } else {
+            let footprints = footprints(entry, native, &info.name, &mut warnings)?;
+            info.footprints = footprints.polygons.len();
+            (info.repaired, info.dropped) = (footprints.repaired, footprints.dropped);
+            LabelSource::Footprints(Box::new(truth(entry, native, &footprints, config)?))
         };
         scenes.push(Prepared {
             part_of: infos.len(),
@@ -112,7 +111,7 @@ pub fn prepare(config: &DatasetConfig, photos: &[Photos]) -> Result<Dataset> {
             photo: None,
             path: entry.image.clone(),
             options: config.scene_options(),
-            scales: Scale::of(&native, &config.tiles),
+            scales: Scale::of(native, &config.tiles),
             native: native.clone(),
             division,
             labels,

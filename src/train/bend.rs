@@ -57,7 +57,7 @@ fn even_out(widths: [f64; CELLS]) -> [f64; CELLS + 1] {
 
 /// `offset` on the even grid, carried over to the uneven one.
 fn between(lines: &[f64; CELLS + 1], offset: f64) -> f64 {
-    let at = (offset + 1.0) / 2.0 * CELLS as f64;
+    let at = f64::midpoint(offset, 1.0) * CELLS as f64;
     let cell = (at.max(0.0) as usize).min(CELLS - 1);
     lines[cell] + (lines[cell + 1] - lines[cell]) * (at - cell as f64)
 }

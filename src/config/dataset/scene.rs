@@ -54,7 +54,7 @@ impl SceneEntry {
             return Err(Error::config(key("image"), "a path is needed"));
         }
         match (soft_set, &self.soft, given(&self.footprints)) {
-            (false, _, true) => {}
+            (false, _, true) | (true, Some(_), false) => {}
             (false, _, false) => {
                 return Err(Error::config(key("footprints"), "a path is needed"));
             }
@@ -67,7 +67,6 @@ impl SceneEntry {
                 let problem = "stands beside `soft`: labels are either footprints or soft";
                 return Err(Error::config(key("footprints"), problem));
             }
-            (true, Some(_), false) => {}
         }
         if let (Some(_), Some(_)) = (&self.soft, &self.aoi) {
             let problem = "stands beside `soft`, which knows itself where it has labels";
