@@ -8,6 +8,7 @@ use support::program::Place;
 const CONFIGURED: &[(&str, &[&str])] = &[
     ("tiles", &["-o", "out"]),
     ("train", &["-o", "out"]),
+    ("lr-find", &["-o", "out.png"]),
     ("infer", &["scene.tif", "--model", "m.safetensors", "-o", "out.geojson"]),
     ("polygonize", &["scores.tif", "-o", "out.geojson"]),
 ];

@@ -14,6 +14,7 @@ mod explain;
 mod infer;
 mod info;
 mod judged;
+mod lr_find;
 mod mine;
 mod models;
 mod polygonize;
@@ -59,6 +60,7 @@ pub enum Command {
     Synth(synth::Args),
     Tiles(tiles::Args),
     Train(train::Args),
+    LrFind(lr_find::Args),
     Mine(mine::Args),
     Infer(infer::Args),
     Polygonize(polygonize::Args),
@@ -106,6 +108,7 @@ pub fn run(cli: Cli, interrupt: Interrupt) -> Result<()> {
         Command::Synth(args) => synth::run(&args, &context),
         Command::Tiles(args) => tiles::run(&args, &context),
         Command::Train(args) => train::run(&args, &context),
+        Command::LrFind(args) => lr_find::run(&args, &context),
         Command::Mine(args) => mine::run(&args, &context),
         Command::Infer(args) => infer::run(&args, &context),
         Command::Polygonize(args) => polygonize::run(&args, &context),

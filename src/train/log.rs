@@ -265,10 +265,12 @@ fn panels(entries: &[Entry]) -> Vec<Panel> {
                 (mean(&|step| step.step as f64), mean(&value))
             })
             .collect(),
+        ..Series::default()
     };
     let val = |name: &str, value: fn(&ValidationEntry) -> f64| Series {
         name: name.into(),
         points: validations.iter().map(|entry| (entry.step as f64, value(entry))).collect(),
+        ..Series::default()
     };
     vec![
         Panel {
@@ -277,14 +279,17 @@ fn panels(entries: &[Entry]) -> Vec<Panel> {
                 train("training", |step| step.loss),
                 val("validation", |entry| entry.loss),
             ],
+            ..Panel::default()
         },
         Panel {
             label: "pixel IoU over step".into(),
             series: vec![train("training", |step| step.iou), val("validation", |entry| entry.iou)],
+            ..Panel::default()
         },
         Panel {
             label: "learning rate over step".into(),
             series: vec![train("learning rate", |step| step.learning_rate)],
+            ..Panel::default()
         },
     ]
 }

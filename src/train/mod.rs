@@ -20,6 +20,7 @@ pub mod folder;
 pub mod log;
 pub mod loss_scale;
 pub mod losses;
+pub mod lr_find;
 pub mod metrics;
 pub mod mixup;
 pub mod optimizer;
@@ -37,6 +38,7 @@ pub mod validate;
 pub mod warp;
 
 mod kept;
+mod setup;
 mod shown;
 mod step;
 
@@ -44,7 +46,7 @@ use std::path::{Path, PathBuf};
 use std::thread::{Scope, available_parallelism};
 use std::time::Instant;
 
-use burn::tensor::{DType, backend::AutodiffBackend};
+use burn::tensor::backend::AutodiffBackend;
 
 use self::batches::Batches;
 use self::checkpoint::{Best, Learner};
@@ -54,11 +56,11 @@ use self::metrics::Confusion;
 use self::plan::Plan;
 use self::prefetch::Prefetch;
 use self::schedule::Schedule;
+use self::setup::Setup;
 use self::shown::Shown;
 use self::sources::Sources;
-use self::start::Start;
+use self::step::Steps;
 use crate::config::train::{ScheduleKind, TrainConfig};
-use crate::device::number_format;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::kernels::Kernels;
@@ -108,19 +110,8 @@ where
     B: AutodiffBackend + Kernels,
     B::InnerBackend: Kernels,
 {
-    config.validate()?;
-    let set = &sources.labelled;
-    let start = Start::open(&config.model)?;
-    let normalisation = match &start {
-        Some(start) => start.normalisation(),
-        None => plan::normalisation(&set.info),
-    };
-    let batches = Batches::new(sources, config, normalisation)?;
-    let mut spec = plan::model_spec(config, &set.info, &batches)?;
-    if let Some(start) = &start {
-        spec = start.adopted_by(spec)?;
-    }
-    if batches.val_tiles().is_empty() {
+    let setup = Setup::new(config, sources)?;
+    if setup.batches.val_tiles().is_empty() {
         if config.schedule.kind == ScheduleKind::Plateau {
             return Err(Error::config(
                 "schedule.kind",
@@ -130,32 +121,20 @@ where
         tracing::warn!("the tile set has no validation tiles: the last model is kept, unmeasured");
     }
     let folder = Folder::open(out, resume)?;
-    let learner = if resume {
-        Learner::<B>::load(&folder.last(), config, &spec, device)?
-    } else {
-        Learner::new(config, &spec, start.as_ref(), device)?
-    };
-    if config.loss.needs_more_heads() && !learner.network.has_more_heads() {
-        return Err(Error::config(
-            "loss",
-            format!(
-                "second_head, class_weight and scale_weight are for \"efficient-fpn\"; \"{}\" has one head",
-                config.model.arch
-            ),
-        ));
-    }
+    let learner =
+        if resume { setup.resumed::<B>(&folder.last(), device)? } else { setup.learner(device)? };
     crate::config::write_effective(config, &folder.config())?;
     let log = Log::open(out, learner.state.step)?;
-    let plan = Plan::new(config, batches.batches_per_epoch());
+    let plan = setup.plan();
     let schedule =
         Schedule::new(&config.schedule, config.optimizer.learning_rate, plan.total_steps);
     let training = Training {
         config,
         device,
-        format: number_format::<B>(config.run.precision, device)?,
-        set,
-        batches: &batches,
-        spec: &spec,
+        steps: setup.steps(device)?,
+        set: &sources.labelled,
+        batches: &setup.batches,
+        spec: &setup.spec,
         folder: &folder,
         plan,
         schedule,
@@ -180,8 +159,7 @@ fn workers(configured: usize) -> usize {
 struct Training<'env, B: AutodiffBackend> {
     config: &'env TrainConfig,
     device: &'env B::Device,
-    /// In which the steps compute.
-    format: DType,
+    steps: Steps<'env, B>,
     set: &'env TileSet,
     batches: &'env Batches<'env>,
     spec: &'env ModelSpec,
@@ -234,7 +212,8 @@ where
                 return self.save_and_stop(learner, &bar);
             }
             let started = Instant::now();
-            let (next, entry) = self.step(learner, &mut training_batches)?;
+            let rate = self.rate(&learner);
+            let (next, entry) = self.steps.step(learner, rate, &mut training_batches)?;
             learner = next;
             let entry = StepEntry {
                 tiles_per_s: (self.config.data.batch as u64 * accumulate) as f64
@@ -251,6 +230,12 @@ where
         };
         bar.finish();
         self.finish(scope, learner, &log, stopped_early)
+    }
+
+    /// The rate of the next step.
+    fn rate(&self, learner: &Learner<B>) -> f64 {
+        let plateau = learner.state.plateau.factor(&self.config.schedule);
+        self.schedule.rate(learner.state.step) * plateau
     }
 
     fn epoch_entry(&self, learner: &Learner<B>, log: &Log) -> Entry {

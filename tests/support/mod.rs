@@ -9,4 +9,5 @@ pub mod program;
 pub mod python;
 pub mod reference;
 pub mod shared;
+pub mod synthetic;
 pub mod tiny;
