@@ -25,6 +25,7 @@ pub mod output;
 pub mod picture;
 pub mod polygonize;
 pub mod progress;
+pub mod search;
 pub mod synth;
 mod table;
 pub mod tiles;

@@ -9,6 +9,7 @@ const SUBCOMMANDS: &[&str] = &[
     "tiles",
     "train",
     "lr-find",
+    "search",
     "infer",
     "polygonize",
     "eval",
@@ -46,7 +47,7 @@ fn every_subcommand_has_help_with_global_options_and_an_example() {
 #[test]
 fn stages_take_config_files_and_single_keys() {
     let place = Place::new();
-    for subcommand in ["tiles", "train", "lr-find", "infer", "polygonize", "tune"] {
+    for subcommand in ["tiles", "train", "lr-find", "search", "infer", "polygonize", "tune"] {
         let ran = place.run(&[subcommand, "--help"]);
         for text in ["--config <FILE>", "--set <KEY.PATH=VALUE>", "--overwrite"] {
             assert!(ran.stdout.contains(text), "{subcommand} --help lacks {text}");

@@ -18,6 +18,7 @@ mod lr_find;
 mod mine;
 mod models;
 mod polygonize;
+mod search;
 mod synth;
 mod tiles;
 mod train;
@@ -61,6 +62,7 @@ pub enum Command {
     Tiles(tiles::Args),
     Train(train::Args),
     LrFind(lr_find::Args),
+    Search(search::Args),
     Mine(mine::Args),
     Infer(infer::Args),
     Polygonize(polygonize::Args),
@@ -79,7 +81,7 @@ pub enum Command {
 impl Command {
     /// Whether the first Ctrl-C lets the stage save its work; elsewhere it ends the program at once.
     pub fn saves_when_interrupted(&self) -> bool {
-        matches!(self, Self::Train(_) | Self::Infer(_))
+        matches!(self, Self::Train(_) | Self::Search(_) | Self::Infer(_))
     }
 }
 
@@ -109,6 +111,7 @@ pub fn run(cli: Cli, interrupt: Interrupt) -> Result<()> {
         Command::Tiles(args) => tiles::run(&args, &context),
         Command::Train(args) => train::run(&args, &context),
         Command::LrFind(args) => lr_find::run(&args, &context),
+        Command::Search(args) => search::run(&args, &context),
         Command::Mine(args) => mine::run(&args, &context),
         Command::Infer(args) => infer::run(&args, &context),
         Command::Polygonize(args) => polygonize::run(&args, &context),

@@ -7,7 +7,7 @@ use super::{Context, stdout};
 use crate::config::{Precision, train::TrainConfig};
 use crate::error::{Error, Result};
 use crate::output;
-use crate::train::{self, sources::Sources};
+use crate::train::{self, Ended, Watch, sources::Sources};
 use crate::with_autodiff_backend;
 
 const EXAMPLES: &str = "\
@@ -98,15 +98,18 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
             &sources,
             folder,
             args.resume,
-            &context.interrupt,
-            context.progress,
+            &Watch::new(&context.interrupt, context.progress),
         )
     })?;
     let mut text = format!(
         "model    {}\nsteps    {}{} in {:.0} s, {} parameters\ntiles    {} train, {} val",
         report.model.display(),
         report.steps,
-        if report.stopped_early { " (no better IoU for long: stopped early)" } else { "" },
+        if report.ended == Ended::NoBetter {
+            " (no better IoU for long: stopped early)"
+        } else {
+            ""
+        },
         report.seconds,
         report.parameters,
         report.train_tiles,

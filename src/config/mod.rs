@@ -7,6 +7,7 @@ pub mod dataset;
 pub mod infer;
 pub mod polygonize;
 pub mod precision;
+pub mod search;
 pub mod synth;
 pub mod train;
 

@@ -162,6 +162,14 @@ impl Log {
         &self.entries
     }
 
+    /// The last validation.
+    pub fn last_validation(&self) -> Option<&ValidationEntry> {
+        self.entries.iter().rev().find_map(|entry| match entry {
+            Entry::Validation(validation) => Some(validation),
+            _ => None,
+        })
+    }
+
     /// Steps of epoch `epoch`.
     pub fn steps_of(&self, epoch: usize) -> impl Iterator<Item = &StepEntry> {
         self.entries.iter().filter_map(move |entry| match entry {

@@ -36,6 +36,7 @@ pub mod start;
 pub mod tensorboard;
 pub mod validate;
 pub mod warp;
+pub mod watch;
 
 mod kept;
 mod setup;
@@ -62,13 +63,13 @@ use self::sources::Sources;
 use self::step::Steps;
 use crate::config::train::{ScheduleKind, TrainConfig};
 use crate::error::{Error, Result};
-use crate::interrupt::Interrupt;
 use crate::kernels::Kernels;
 use crate::model::ModelSpec;
-use crate::progress::{Bar, Progress};
+use crate::progress::Bar;
 use crate::tiles::TileSet;
 
 pub use self::folder::remove_run;
+pub use self::watch::Watch;
 
 /// What a finished training reports.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,10 +86,21 @@ pub struct Report {
     pub val_tiles: usize,
     /// The best validation; `None` without validation tiles.
     pub best: Option<Best>,
-    /// Whether `run.patience` ended it before the last step.
-    pub stopped_early: bool,
+    /// Why it ended.
+    pub ended: Ended,
     /// Seconds spent training and validating, over all resumptions.
     pub seconds: f64,
+}
+
+/// Why a training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All its steps are done.
+    AllSteps,
+    /// `run.patience` ran out.
+    NoBetter,
+    /// [`Watch::give_up`] gave it up.
+    GivenUp,
 }
 
 /// Trains on the tiles of `sources` and writes model, metrics and checkpoints into the folder `out`, which is made if it is
@@ -103,8 +115,7 @@ pub fn run<B>(
     sources: &Sources,
     out: &Path,
     resume: bool,
-    interrupt: &Interrupt,
-    progress: Progress,
+    watch: &Watch<'_>,
 ) -> Result<Report>
 where
     B: AutodiffBackend + Kernels,
@@ -138,9 +149,8 @@ where
         folder: &folder,
         plan,
         schedule,
-        interrupt,
+        watch,
         workers: workers(config.data.workers),
-        progress,
         seconds_before: learner.state.seconds,
         started: Instant::now(),
     };
@@ -166,9 +176,8 @@ struct Training<'env, B: AutodiffBackend> {
     folder: &'env Folder,
     plan: Plan,
     schedule: Schedule,
-    interrupt: &'env Interrupt,
+    watch: &'env Watch<'env>,
     workers: usize,
-    progress: Progress,
     seconds_before: f64,
     started: Instant,
 }
@@ -193,22 +202,27 @@ where
             Prefetch::start(scope, self.workers, first..total as u64 * accumulate, move |k| {
                 batches.training(k)
             });
-        let bar = self.progress.bar("train", total as u64, "steps");
+        let bar = self.watch.progress.bar("train", total as u64, "steps");
         bar.inc(learner.state.step as u64);
         let mut shown = Shown::default();
-        let stopped_early = loop {
+        let ended = loop {
             if self.validation_is_due(&learner) {
                 let finished = self.validate(scope, &mut learner, &mut log, &bar)?;
                 if !finished {
                     return self.save_and_stop(learner, &bar);
                 }
             }
-            let stale = self.config.run.patience > 0
-                && learner.state.stale_validations >= self.config.run.patience;
-            if learner.state.step >= total || stale {
-                break stale;
+            let patience = self.config.run.patience;
+            if learner.state.step >= total {
+                break Ended::AllSteps;
             }
-            if self.interrupt.requested() {
+            if patience > 0 && learner.state.stale_validations >= patience {
+                break Ended::NoBetter;
+            }
+            if self.gives_up(&learner, &log) {
+                break Ended::GivenUp;
+            }
+            if self.watch.interrupt.requested() {
                 return self.save_and_stop(learner, &bar);
             }
             let started = Instant::now();
@@ -229,7 +243,7 @@ where
             }
         };
         bar.finish();
-        self.finish(scope, learner, &log, stopped_early)
+        self.finish(scope, learner, &log, ended)
     }
 
     /// The rate of the next step.
@@ -254,6 +268,12 @@ where
     fn validation_is_due(&self, learner: &Learner<B>) -> bool {
         let state = &learner.state;
         self.plan.validates_after(state.step) && state.validated_step < state.step
+    }
+
+    /// Whether whoever watches gives the training up at the validation that was just made, or that a resumed one begins at.
+    fn gives_up(&self, learner: &Learner<B>, log: &Log) -> bool {
+        let last = log.last_validation().filter(|last| last.step == learner.state.step);
+        self.watch.give_up.zip(last).is_some_and(|(give_up, last)| give_up(last))
     }
 
     fn save(&self, learner: &mut Learner<B>) -> Result<()> {
