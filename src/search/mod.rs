@@ -285,8 +285,11 @@ impl Search<'_> {
         device: &Device,
         out: &Path,
     ) -> Result<train::Report> {
-        let config = applied(&self.options.training, values)?;
+        let mut config = applied(&self.options.training, values)?;
         config.validate()?;
+        if !config.tracking.run_name.is_empty() {
+            config.tracking.run_name += &format!("-{number:03}");
+        }
         let sources = Sources::open(&config)?;
         let give_up = |entry: &ValidationEntry| {
             self.options.config.pruning.rule != PruningRule::None

@@ -12,13 +12,14 @@ pub struct Folder {
 }
 
 /// What a training writes into its folder, and nothing else.
-const ENTRIES: [&str; 6] = [
+const ENTRIES: [&str; 7] = [
     "model.safetensors",
     "train.toml",
     "metrics.jsonl",
     "curves.png",
     "tensorboard",
     "checkpoints",
+    super::mlflow::FILE,
 ];
 
 impl Folder {

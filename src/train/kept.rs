@@ -81,6 +81,7 @@ where
         learner.state.validated_step = learner.state.step;
         self.save(learner)?;
         self.folder.keep(learner.state.step, self.config.run.keep)?;
+        log.flush();
         log.draw("training")?;
         Ok(true)
     }

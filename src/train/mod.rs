@@ -9,6 +9,7 @@
 //! curves.png            the same as a picture
 //! tensorboard/          the same as TensorBoard events
 //! checkpoints/          last, best and older ones (checkpoint.rs)
+//! mlflow.json           the run on a server, where [tracking] names one (mlflow/)
 //! ```
 
 pub mod augment;
@@ -39,6 +40,7 @@ pub mod warp;
 pub mod watch;
 
 mod kept;
+mod mlflow;
 mod setup;
 mod shown;
 mod step;
@@ -54,6 +56,7 @@ use self::checkpoint::{Best, Learner};
 use self::folder::Folder;
 use self::log::{Entry, EpochEntry, Log, StepEntry, now_s};
 use self::metrics::Confusion;
+use self::mlflow::{Status, Tracker};
 use self::plan::Plan;
 use self::prefetch::Prefetch;
 use self::schedule::Schedule;
@@ -131,18 +134,20 @@ where
         }
         tracing::warn!("the tile set has no validation tiles: the last model is kept, unmeasured");
     }
+    let steps = setup.steps(device)?;
     let folder = Folder::open(out, resume)?;
     let learner =
         if resume { setup.resumed::<B>(&folder.last(), device)? } else { setup.learner(device)? };
     crate::config::write_effective(config, &folder.config())?;
-    let log = Log::open(out, learner.state.step)?;
+    let tracker = Tracker::start(config, out, resume)?;
+    let mut log = Log::open(out, learner.state.step, tracker)?;
     let plan = setup.plan();
     let schedule =
         Schedule::new(&config.schedule, config.optimizer.learning_rate, plan.total_steps);
     let training = Training {
         config,
         device,
-        steps: setup.steps(device)?,
+        steps,
         set: &sources.labelled,
         batches: &setup.batches,
         spec: &setup.spec,
@@ -154,7 +159,9 @@ where
         seconds_before: learner.state.seconds,
         started: Instant::now(),
     };
-    std::thread::scope(|scope| training.run(scope, learner, log))
+    let end = std::thread::scope(|scope| training.run(scope, learner, &mut log));
+    log.close(Status::of(&end));
+    end
 }
 
 /// Threads that make batches: enough to stay ahead of a GPU, few enough to leave a CPU to the network.
@@ -192,7 +199,7 @@ where
         &self,
         scope: &'scope Scope<'scope, 'env>,
         mut learner: Learner<B>,
-        mut log: Log,
+        log: &mut Log,
     ) -> Result<Report> {
         let total = self.plan.total_steps;
         let accumulate = self.config.optimizer.accumulate as u64;
@@ -207,7 +214,7 @@ where
         let mut shown = Shown::default();
         let ended = loop {
             if self.validation_is_due(&learner) {
-                let finished = self.validate(scope, &mut learner, &mut log, &bar)?;
+                let finished = self.validate(scope, &mut learner, log, &bar)?;
                 if !finished {
                     return self.save_and_stop(learner, &bar);
                 }
@@ -219,7 +226,7 @@ where
             if patience > 0 && learner.state.stale_validations >= patience {
                 break Ended::NoBetter;
             }
-            if self.gives_up(&learner, &log) {
+            if self.gives_up(&learner, log) {
                 break Ended::GivenUp;
             }
             if self.watch.interrupt.requested() {
@@ -239,11 +246,11 @@ where
             bar.inc(1);
             log.push(Entry::Step(entry))?;
             if self.plan.epoch_ends_after(learner.state.step) {
-                log.push(self.epoch_entry(&learner, &log))?;
+                log.push(self.epoch_entry(&learner, log))?;
             }
         };
         bar.finish();
-        self.finish(scope, learner, &log, ended)
+        self.finish(scope, learner, log, ended)
     }
 
     /// The rate of the next step.
