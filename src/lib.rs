@@ -27,6 +27,7 @@ pub mod picture;
 pub mod polygonize;
 pub mod progress;
 pub mod scores;
+pub mod search;
 pub mod synth;
 mod table;
 pub mod tiles;

@@ -8,6 +8,8 @@ use support::program::Place;
 const CONFIGURED: &[(&str, &[&str])] = &[
     ("tiles", &["-o", "out"]),
     ("train", &["-o", "out"]),
+    ("lr-find", &["-o", "out.png"]),
+    ("search", &["-o", "out"]),
     ("infer", &["scene.tif", "--model", "m.safetensors", "-o", "out.geojson"]),
     ("polygonize", &["scores.tif", "-o", "out.geojson"]),
 ];

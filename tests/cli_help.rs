@@ -8,6 +8,8 @@ const SUBCOMMANDS: &[&str] = &[
     "synth",
     "tiles",
     "train",
+    "lr-find",
+    "search",
     "mine",
     "infer",
     "label",
@@ -49,7 +51,9 @@ fn every_subcommand_has_help_with_global_options_and_an_example() {
 #[test]
 fn stages_take_config_files_and_single_keys() {
     let place = Place::new();
-    for subcommand in ["tiles", "train", "infer", "label", "combine", "polygonize", "tune"] {
+    for subcommand in
+        ["tiles", "train", "lr-find", "search", "infer", "label", "combine", "polygonize", "tune"]
+    {
         let ran = place.run(&[subcommand, "--help"]);
         for text in ["--config <FILE>", "--set <KEY.PATH=VALUE>", "--overwrite"] {
             assert!(ran.stdout.contains(text), "{subcommand} --help lacks {text}");

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use geoseg::config::dataset::DatasetConfig;
 use geoseg::config::infer::InferConfig;
+use geoseg::config::search::SearchConfig;
 use geoseg::config::train::TrainConfig;
 use geoseg::config::{self, Layers};
 
@@ -16,6 +17,7 @@ fn the_commented_files_are_valid() {
     config::load::<DatasetConfig>(&file("dataset.toml"), &[]).unwrap().validate().unwrap();
     config::load::<TrainConfig>(&file("train.toml"), &[]).unwrap().validate().unwrap();
     config::load::<InferConfig>(&file("infer.toml"), &[]).unwrap().validate().unwrap();
+    config::load::<SearchConfig>(&file("search.toml"), &[]).unwrap().validate().unwrap();
 }
 
 #[test]

@@ -18,6 +18,7 @@ const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
     ("kernels", &["gdal::", "crate::model", "crate::geo", "crate::train", "crate::cli"]),
     ("check", &["gdal::", "crate::geo", "crate::infer", "crate::cli"]),
     ("train", &["gdal::", "crate::infer", "crate::cli"]),
+    ("search", &["burn::", "gdal::", "crate::infer", "crate::cli"]),
     ("infer", &["crate::train", "crate::polygonize", "crate::cli"]),
     ("mine", &["gdal::", "crate::train", "crate::infer", "crate::cli"]),
     ("mask", &["burn::", "gdal::", "crate::train", "crate::polygonize", "crate::cli"]),

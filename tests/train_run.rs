@@ -21,7 +21,7 @@ use geoseg::train::log::{Entry, StepEntry, read};
 use geoseg::train::plan::normalisation;
 use geoseg::train::prefetch::Prefetch;
 use geoseg::train::sources::Sources;
-use geoseg::train::{self, Report};
+use geoseg::train::{self, Ended, Report, Watch};
 
 use support::tiny::{config, tile_set};
 
@@ -36,7 +36,14 @@ fn start(
 ) -> Result<Report, Error> {
     let sources = Sources::of(set.clone());
     let device = Default::default();
-    train::run::<Diff>(config, &device, &sources, out, resume, interrupt, Progress::Hidden)
+    train::run::<Diff>(
+        config,
+        &device,
+        &sources,
+        out,
+        resume,
+        &Watch::new(interrupt, Progress::Hidden),
+    )
 }
 
 /// The log without what depends on the clock.
@@ -195,7 +202,7 @@ fn training_stops_early_when_validation_no_longer_improves() {
     config.run.patience = 2;
     let out = folder.path().join("run");
     let report = start(&config, &set, &out, false, &Interrupt::default()).unwrap();
-    assert!(report.stopped_early);
+    assert_eq!(report.ended, Ended::NoBetter);
     assert_eq!(report.steps, 3);
     // The folder is taken now.
     let error = start(&config, &set, &out, false, &Interrupt::default()).unwrap_err();

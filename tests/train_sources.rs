@@ -10,11 +10,11 @@ use geoseg::config::train::{Loss, TrainConfig};
 use geoseg::interrupt::Interrupt;
 use geoseg::progress::Progress;
 use geoseg::tiles::{Labels, TileSet};
-use geoseg::train;
 use geoseg::train::batches::{Batch, Batches};
 use geoseg::train::log::{Entry, StepEntry, read};
 use geoseg::train::plan::normalisation;
 use geoseg::train::sources::Sources;
+use geoseg::train::{self, Watch};
 use support::tiny::{TILE_PX, config, tile_set};
 
 type Diff = Autodiff<Flex>;
@@ -151,7 +151,15 @@ fn sets_that_do_not_go_together_are_refused_by_name() {
 
 fn run(config: &TrainConfig, sources: &Sources, out: &Path) -> Vec<StepEntry> {
     let (device, interrupt) = (Default::default(), Interrupt::default());
-    train::run::<Diff>(config, &device, sources, out, false, &interrupt, Progress::Hidden).unwrap();
+    train::run::<Diff>(
+        config,
+        &device,
+        sources,
+        out,
+        false,
+        &Watch::new(&interrupt, Progress::Hidden),
+    )
+    .unwrap();
     let entries = read(&out.join("metrics.jsonl")).unwrap();
     let steps = entries.into_iter().filter_map(|entry| match entry {
         Entry::Step(step) => Some(step),
@@ -191,8 +199,14 @@ fn efficient_fpn_learns_from_all_its_heads_and_other_networks_have_none() {
     let sources = Sources::of(tile_set(folder.path(), 1));
     let (device, interrupt) = (Default::default(), Interrupt::default());
     let out = folder.path().join("run");
-    let error =
-        train::run::<Diff>(&config, &device, &sources, &out, false, &interrupt, Progress::Hidden);
+    let error = train::run::<Diff>(
+        &config,
+        &device,
+        &sources,
+        &out,
+        false,
+        &Watch::new(&interrupt, Progress::Hidden),
+    );
     let error = error.unwrap_err().to_string();
     assert!(error.contains("efficient-fpn") && error.contains("second_head"), "{error}");
     std::fs::remove_dir_all(&out).unwrap();

@@ -16,11 +16,13 @@ mod infer;
 mod info;
 mod judged;
 mod label;
+mod lr_find;
 mod mask;
 mod mine;
 mod models;
 mod polygonize;
 mod scoring;
+mod search;
 mod synth;
 mod tiles;
 mod train;
@@ -63,6 +65,8 @@ pub enum Command {
     Synth(synth::Args),
     Tiles(tiles::Args),
     Train(train::Args),
+    LrFind(lr_find::Args),
+    Search(search::Args),
     Mine(mine::Args),
     Infer(infer::Args),
     Label(label::Args),
@@ -84,7 +88,7 @@ pub enum Command {
 impl Command {
     /// Whether the first Ctrl-C lets the stage save its work; elsewhere it ends the program at once.
     pub fn saves_when_interrupted(&self) -> bool {
-        matches!(self, Self::Train(_) | Self::Infer(_) | Self::Label(_))
+        matches!(self, Self::Train(_) | Self::Search(_) | Self::Infer(_) | Self::Label(_))
     }
 }
 
@@ -113,6 +117,8 @@ pub fn run(cli: Cli, interrupt: Interrupt) -> Result<()> {
         Command::Synth(args) => synth::run(&args, &context),
         Command::Tiles(args) => tiles::run(&args, &context),
         Command::Train(args) => train::run(&args, &context),
+        Command::LrFind(args) => lr_find::run(&args, &context),
+        Command::Search(args) => search::run(&args, &context),
         Command::Mine(args) => mine::run(&args, &context),
         Command::Infer(args) => infer::run(&args, &context),
         Command::Label(args) => label::run(&args, &context),

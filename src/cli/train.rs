@@ -7,7 +7,7 @@ use super::{Context, stdout};
 use crate::config::{Precision, train::TrainConfig};
 use crate::error::{Error, Result};
 use crate::output;
-use crate::train::{self, sources::Sources};
+use crate::train::{self, Ended, Watch, sources::Sources};
 use crate::with_autodiff_backend;
 
 const EXAMPLES: &str = "\
@@ -28,18 +28,6 @@ pub struct Args {
     /// Folder of the run: checkpoints, model.safetensors, metrics.jsonl, curves
     #[arg(short, long, value_name = "FOLDER", required_unless_present = "preview")]
     output: Option<PathBuf>,
-    /// Folder of the tile set; the same as --set data.tiles=FOLDER
-    #[arg(long, value_name = "FOLDER")]
-    tiles: Option<PathBuf>,
-    /// A model to start from; the same as --set model.init=FILE
-    #[arg(long, value_name = "FILE")]
-    init: Option<PathBuf>,
-    /// Seed of weights, batches and augmentation; the same as --set run.seed=N
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-    /// Number format of the steps; the same as --set run.precision=FORMAT
-    #[arg(long, value_name = "FORMAT")]
-    precision: Option<Precision>,
     /// Only draw the first augmented crops into this PNG, and do not train
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     preview: Option<PathBuf>,
@@ -52,23 +40,44 @@ pub struct Args {
     #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]
+    training: TrainingArgs,
+}
+
+/// The configuration of a training.
+#[derive(Debug, clap::Args)]
+pub(super) struct TrainingArgs {
+    /// Folder of the tile set; the same as --set data.tiles=FOLDER
+    #[arg(long, value_name = "FOLDER")]
+    tiles: Option<PathBuf>,
+    /// A model to start from; the same as --set model.init=FILE
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
+    /// Seed of weights, batches and augmentation; the same as --set run.seed=N
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Number format of the steps; the same as --set run.precision=FORMAT
+    #[arg(long, value_name = "FORMAT")]
+    precision: Option<Precision>,
+    #[command(flatten)]
     config: ConfigArgs,
 }
 
-impl Args {
-    /// The options that have a flag, as `key=value` texts.
-    fn sets(&self) -> Vec<String> {
+impl TrainingArgs {
+    /// The typed configuration, its values checked.
+    pub(super) fn load(&self) -> Result<TrainConfig> {
         let tiles = self.tiles.as_ref().map(|folder| format!("data.tiles={:?}", folder.display()));
         let seed = self.seed.map(|seed| format!("run.seed={seed}"));
         let init = self.init.as_ref().map(|file| format!("model.init={:?}", file.display()));
         let format = self.precision.map(|format| format!("run.precision={}", format.name()));
-        tiles.into_iter().chain(init).chain(seed).chain(format).collect()
+        let flags = tiles.into_iter().chain(init).chain(seed).chain(format).collect::<Vec<_>>();
+        let config = self.config.load::<TrainConfig>(&flags)?;
+        config.validate()?;
+        Ok(config)
     }
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
-    let config = args.config.load::<TrainConfig>(&args.sets())?;
-    config.validate()?;
+    let config = args.training.load()?;
     if let Some(preview) = &args.preview {
         output::check_writable(preview, args.overwrite)?;
         train::preview::write(&config, &Sources::open(&config)?, preview)?;
@@ -89,15 +98,18 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
             &sources,
             folder,
             args.resume,
-            &context.interrupt,
-            context.progress,
+            &Watch::new(&context.interrupt, context.progress),
         )
     })?;
     let mut text = format!(
         "model    {}\nsteps    {}{} in {:.0} s, {} parameters\ntiles    {} train, {} val",
         report.model.display(),
         report.steps,
-        if report.stopped_early { " (no better IoU for long: stopped early)" } else { "" },
+        if report.ended == Ended::NoBetter {
+            " (no better IoU for long: stopped early)"
+        } else {
+            ""
+        },
         report.seconds,
         report.parameters,
         report.train_tiles,

@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 pub struct Layers {
     files: Vec<(PathBuf, Table)>,
     sets: Vec<(Vec<String>, Value)>,
+    /// Where `sets` come from, for messages.
+    source: &'static str,
 }
 
 impl Layers {
@@ -27,7 +29,16 @@ impl Layers {
             .map(|path| Ok((path.clone(), read_table(path)?)))
             .collect::<Result<_>>()?;
         let sets = sets.iter().map(|text| split_set(text)).collect::<Result<_>>()?;
-        Ok(Self { files, sets })
+        Ok(Self { files, sets, source: "--set" })
+    }
+
+    /// Values of single keys (dotted) that `source` gives.
+    pub fn of_values<'a>(
+        values: impl IntoIterator<Item = (&'a String, &'a Value)>,
+        source: &'static str,
+    ) -> Self {
+        let set = |(key, value): (&String, &Value)| (split_key(key), value.clone());
+        Self { files: Vec::new(), sets: values.into_iter().map(set).collect(), source }
     }
 
     /// The folder of the last file that sets `key` (dotted): what its relative paths are relative to.
@@ -75,7 +86,7 @@ impl Layers {
     fn origin(&self, key: &str) -> String {
         let key = split_key(key);
         if self.sets.iter().any(|(set, _)| set.starts_with(&key) || key.starts_with(set)) {
-            return " (from --set)".to_owned();
+            return format!(" (from {})", self.source);
         }
         self.file_of(&key).map(|path| format!(" (from {})", path.display())).unwrap_or_default()
     }

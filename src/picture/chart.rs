@@ -4,11 +4,15 @@ use std::path::Path;
 
 use image::{RgbImage, imageops};
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::Ranged;
 use plotters::prelude::*;
 use plotters::style::FontDesc;
 
+use super::axis::Axis;
 use super::{failed, save, text};
 use crate::error::Result;
+
+pub use super::axis::Scale;
 
 /// One set of axes.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +22,10 @@ pub struct Panel {
     pub label: String,
     /// The curves.
     pub series: Vec<Series>,
+    /// The x axis.
+    pub x: Scale,
+    /// Values of x worth a line across the panel, with their names in the legend.
+    pub marks: Vec<(String, f64)>,
 }
 
 /// One curve.
@@ -27,6 +35,8 @@ pub struct Series {
     pub name: String,
     /// (x, y) in drawing order. A non-finite point interrupts the curve.
     pub points: Vec<(f64, f64)>,
+    /// Dots alone, without lines between them.
+    pub dots: bool,
 }
 
 /// Size of a panel in the PNG, pixels.
@@ -99,11 +109,11 @@ fn draw(root: &Area<'_>, title: &str, panels: &[Panel], (rows, columns): (usize,
 
 fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
     let abscissa = panel.label.split_once(" over ").map_or("", |(_, abscissa)| abscissa);
-    let points = || panel.series.iter().flat_map(|s| &s.points).filter(|p| is_finite(**p));
+    let points = || panel.series.iter().flat_map(|s| &s.points).filter(|p| shown(panel, **p));
     let empty = points().next().is_none();
-    let x_range = range(points().map(|p| p.0), 0.0);
-    let y_range = range(points().map(|p| p.1), 0.05);
-    let (x_step, y_step) = (x_range.end - x_range.start, y_range.end - y_range.start);
+    let marks = || panel.marks.iter().map(|mark| mark.1).filter(|&x| panel.x.shows(x));
+    let x = Axis::new(&panel.x, points().map(|p| p.0).chain(marks()), 0.0);
+    let y = Axis::new(&Scale::Linear, points().map(|p| p.1), 0.05);
 
     let mut chart = ChartBuilder::on(area)
         .margin(px(10))
@@ -111,7 +121,7 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
         .caption(&panel.label, font(17).color(&INK))
         .x_label_area_size(px(44))
         .y_label_area_size(px(64))
-        .build_cartesian_2d(x_range, y_range)?;
+        .build_cartesian_2d(x.clone(), y.clone())?;
     chart
         .configure_mesh()
         .x_labels(8)
@@ -124,8 +134,8 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
         .light_line_style(TRANSPARENT)
         .label_style(font(14).color(&INK))
         .axis_desc_style(font(15).color(&INK))
-        .x_label_formatter(&|x| number(*x, x_step))
-        .y_label_formatter(&|y| number(*y, y_step))
+        .x_label_formatter(&|value| x.label(*value))
+        .y_label_formatter(&|value| y.label(*value))
         .draw()?;
     if empty {
         let (width, height) = chart.plotting_area().dim_in_pixel();
@@ -133,28 +143,43 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
         area.draw(&Text::new("no data yet", at, font(14).color(&INK.mix(0.6))))?;
         return Ok(());
     }
-    for (series, &colour) in panel.series.iter().zip(COLOURS.iter().cycle()) {
-        let stroke = colour.stroke_width(px(2));
-        let mut key = Some((series.name.clone(), colour));
-        for run in series.points.split(|p| !is_finite(*p)).filter(|run| !run.is_empty()) {
+    let legend = |colour: RGBColor| {
+        move |(x, y)| {
+            let ends = [(x, y), (x + px(20) as i32, y)];
+            PathElement::new(ends, colour.stroke_width(px(2)))
+        }
+    };
+    let mut colours = COLOURS.iter().copied().cycle();
+    for (series, colour) in panel.series.iter().zip(colours.by_ref()) {
+        let mut name = Some(series.name.clone());
+        for run in series.points.split(|p| !shown(panel, *p)).filter(|run| !run.is_empty()) {
             // A lone point has no line; and few points are worth seeing each.
-            if run.len() <= FEW_POINTS {
+            if series.dots || run.len() <= FEW_POINTS {
                 let dots = run.iter().map(|&p| Circle::new(p, px(3), colour.filled()));
                 chart.draw_series(dots)?;
             }
-            let line = chart.draw_series(LineSeries::new(run.iter().copied(), stroke))?;
-            if let Some((name, colour)) = key.take() {
-                line.label(name).legend(move |(x, y)| {
-                    let ends = [(x, y), (x + px(20) as i32, y)];
-                    PathElement::new(ends, colour.stroke_width(px(2)))
-                });
+            let line = if series.dots { &[] } else { run };
+            let line = LineSeries::new(line.iter().copied(), colour.stroke_width(px(2)));
+            let line = chart.draw_series(line)?;
+            if let Some(name) = name.take() {
+                line.label(name).legend(legend(colour));
             }
         }
     }
-    if panel.series.iter().any(|s| !s.name.is_empty()) {
+    let height = y.range();
+    for ((name, at), colour) in panel.marks.iter().zip(colours) {
+        if panel.x.shows(*at) {
+            let line = LineSeries::new(
+                [(*at, height.start), (*at, height.end)],
+                colour.stroke_width(px(2)),
+            );
+            chart.draw_series(line)?.label(name.clone()).legend(legend(colour));
+        }
+    }
+    if !panel.marks.is_empty() || panel.series.iter().any(|s| !s.name.is_empty()) {
         chart
             .configure_series_labels()
-            .position(legend_corner(panel))
+            .position(legend_corner(panel, &x, &y))
             .legend_area_size(px(28))
             .margin(px(8))
             .label_font(font(14).color(&INK))
@@ -168,49 +193,15 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
 /// Up to this many points of a curve are marked.
 const FEW_POINTS: usize = 24;
 
-fn is_finite(point: (f64, f64)) -> bool {
-    point.0.is_finite() && point.1.is_finite()
-}
-
-/// From the least to the greatest value, widened by `margin` of the extent at both ends; never empty.
-fn range(values: impl Iterator<Item = f64>, margin: f64) -> std::ops::Range<f64> {
-    let (low, high) =
-        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-    if low > high {
-        return 0.0..1.0;
-    }
-    let extent = high - low;
-    // A flat curve gets room of a size that its value suggests.
-    let flat = extent <= 1e-12 * low.abs().max(high.abs()).max(1e-9);
-    let pad = if flat { (low.abs() * 0.1).max(0.5) } else { extent * margin };
-    low - pad..high + pad
-}
-
-/// As many decimals as ticks `extent / 6` apart need; powers of ten beyond six digits.
-fn number(value: f64, extent: f64) -> String {
-    let value = if value.abs() < extent * 1e-9 { 0.0 } else { value };
-    if value.abs() >= 1e6 || extent < 1e-5 {
-        return format!("{value:.1e}");
-    }
-    let decimals = (1.0 - (extent / 6.0).log10()).ceil().clamp(0.0, 7.0) as usize;
-    let text = format!("{value:.decimals$}");
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
+fn shown(panel: &Panel, point: (f64, f64)) -> bool {
+    panel.x.shows(point.0) && point.1.is_finite()
 }
 
 /// The corner of the panel with the fewest points.
-fn legend_corner(panel: &Panel) -> SeriesLabelPosition {
-    let points: Vec<_> =
-        panel.series.iter().flat_map(|s| &s.points).filter(|p| is_finite(**p)).collect();
-    let x = range(points.iter().map(|p| p.0), 0.0);
-    let y = range(points.iter().map(|p| p.1), 0.0);
+fn legend_corner(panel: &Panel, x: &Axis, y: &Axis) -> SeriesLabelPosition {
     let mut counts = [0usize; 4];
-    for point in points {
-        let u = (point.0 - x.start) / (x.end - x.start);
-        let v = (point.1 - y.start) / (y.end - y.start);
+    for point in panel.series.iter().flat_map(|s| &s.points).filter(|p| shown(panel, **p)) {
+        let (u, v) = (x.share(point.0), y.share(point.1));
         if (0.35..0.65).contains(&u) || (0.4..0.6).contains(&v) {
             continue;
         }
@@ -240,16 +231,25 @@ mod tests {
     #[test]
     fn no_panels_and_panels_without_finite_points_still_give_a_picture() {
         assert_eq!(size_of(&[]), (PANEL_PX.0, PANEL_PX.1 + TITLE_PX));
-        let nan =
-            Series { name: "loss".into(), points: vec![(0.0, f64::NAN), (f64::INFINITY, 1.0)] };
-        let panels =
-            [Panel::default(), Panel { label: "loss over step".into(), series: vec![nan] }];
+        let nan = Series {
+            name: "loss".into(),
+            points: vec![(0.0, f64::NAN), (f64::INFINITY, 1.0)],
+            ..Series::default()
+        };
+        let panels = [
+            Panel::default(),
+            Panel { label: "loss over step".into(), series: vec![nan], ..Panel::default() },
+        ];
         assert_eq!(size_of(&panels), (2 * PANEL_PX.0, PANEL_PX.1 + TITLE_PX));
     }
 
     #[test]
     fn flat_single_huge_and_broken_curves_are_drawn() {
-        let series = |points: &[(f64, f64)]| Series { name: "s".into(), points: points.to_vec() };
+        let series = |points: &[(f64, f64)]| Series {
+            name: "s".into(),
+            points: points.to_vec(),
+            ..Series::default()
+        };
         let panel = Panel {
             label: "IoU over step".into(),
             series: vec![
@@ -258,15 +258,20 @@ mod tests {
                 series(&[(0.0, 1e300), (1.0, -1e300)]),
                 series(&[]),
             ],
+            ..Panel::default()
         };
         assert_eq!(size_of(&[panel]).0, PANEL_PX.0);
     }
 
     #[test]
-    fn tick_labels_are_short() {
-        assert_eq!(number(0.35, 0.9), "0.35");
-        assert_eq!(number(600.0, 600.0), "600");
-        assert_eq!(number(0.3 - 0.1 - 0.2, 1.0), "0");
-        assert_eq!(number(2.5e9, 1e9), "2.5e9");
+    fn marks_dots_and_values_that_a_logarithm_lacks_are_drawn() {
+        let points = vec![(0.0, 1.0), (1e-5, 0.4), (1e-3, 0.2), (-1.0, 0.3)];
+        let series = vec![Series { name: "trial".into(), points, dots: true }];
+        let marks = vec![("best".to_owned(), 1e-2), ("none".to_owned(), f64::NAN)];
+        for x in [Scale::Linear, Scale::Log, Scale::Names(vec!["a".into()])] {
+            let label = "IoU over rate".to_owned();
+            let panel = Panel { label, series: series.clone(), x, marks: marks.clone() };
+            assert_eq!(size_of(&[panel]).0, PANEL_PX.0);
+        }
     }
 }

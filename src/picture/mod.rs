@@ -7,6 +7,7 @@ pub mod heat;
 pub mod overlay;
 pub mod ramp;
 
+mod axis;
 mod draw;
 mod text;
 

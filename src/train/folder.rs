@@ -12,13 +12,14 @@ pub struct Folder {
 }
 
 /// What a training writes into its folder, and nothing else.
-const ENTRIES: [&str; 6] = [
+const ENTRIES: [&str; 7] = [
     "model.safetensors",
     "train.toml",
     "metrics.jsonl",
     "curves.png",
     "tensorboard",
     "checkpoints",
+    super::mlflow::FILE,
 ];
 
 impl Folder {
@@ -30,7 +31,7 @@ impl Folder {
         check_writable(root, true)?;
         let folder = Self { root: root.to_owned() };
         // A run that failed before its first checkpoint left nothing worth asking about.
-        let saved = folder.last().exists() || folder.last().with_extension("previous").exists();
+        let saved = is_begun(root);
         let begun = saved || folder.model().exists();
         if begun && !resume {
             return Err(Error::input(
@@ -104,6 +105,12 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+/// Whether `root` holds a training that can be resumed.
+pub fn is_begun(root: &Path) -> bool {
+    let last = root.join("checkpoints").join("last");
+    last.exists() || last.with_extension("previous").exists()
 }
 
 /// Removes what an earlier training wrote into `root`, for `--overwrite`; other files stay.

@@ -9,7 +9,7 @@ use super::checkpoint::{Best, Learner};
 use super::log::{Entry, Log, ValidationEntry, now_s};
 use super::prefetch::Prefetch;
 use super::validate::validate;
-use super::{Report, Training, recalibrate};
+use super::{Ended, Report, Training, recalibrate};
 use crate::config::train::ScheduleKind;
 use crate::error::{Error, Result};
 use crate::kernels::Kernels;
@@ -39,7 +39,7 @@ where
             let val_batches =
                 Prefetch::start(scope, self.workers, 0..count, move |k| batches.validation(k));
             let (section, threshold) = (&self.config.loss, self.config.run.threshold);
-            let stop = || self.interrupt.requested();
+            let stop = || self.watch.interrupt.requested();
             let result = validate(&network, val_batches, section, threshold, self.device, stop)?;
             let Some((loss, pixels)) = result else { return Ok(false) };
             let schedule = &self.config.schedule;
@@ -81,6 +81,7 @@ where
         learner.state.validated_step = learner.state.step;
         self.save(learner)?;
         self.folder.keep(learner.state.step, self.config.run.keep)?;
+        log.flush();
         log.draw("training")?;
         Ok(true)
     }
@@ -107,7 +108,7 @@ where
         scope: &'scope Scope<'scope, 'env>,
         mut learner: Learner<B>,
         log: &Log,
-        stopped_early: bool,
+        ended: Ended,
     ) -> Result<Report> {
         let model = self.folder.model();
         if learner.state.best.is_some() {
@@ -127,7 +128,7 @@ where
             train_tiles: self.batches.train_tiles().len(),
             val_tiles: self.batches.val_tiles().len(),
             best: learner.state.best,
-            stopped_early,
+            ended,
             seconds: self.seconds(),
         })
     }

@@ -1,6 +1,6 @@
-//! What a training reports as it goes: `metrics.jsonl`, TensorBoard events and the picture of curves.
+//! What a training reports as it goes: `metrics.jsonl`, TensorBoard events, the picture of curves, and what a server is told.
 //!
-//! `metrics.jsonl` is the source; the other two can be made from it again, and are on resuming.
+//! `metrics.jsonl` is the source; the others can be made from it again, and are on resuming.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::metrics::Confusion;
+use super::mlflow::{Status, Tracker};
 use super::tensorboard::EventFile;
 use crate::error::{Error, Result};
 use crate::output::write_whole;
@@ -103,6 +104,44 @@ impl Entry {
             Self::Validation(entry) => entry.step,
         }
     }
+
+    /// When it was written, seconds since 1970.
+    pub fn time(&self) -> f64 {
+        match self {
+            Self::Step(entry) => entry.time,
+            Self::Epoch(entry) => entry.time,
+            Self::Validation(entry) => entry.time,
+        }
+    }
+
+    /// Its numbers, under the names that TensorBoard and MLflow show.
+    pub fn scalars(&self) -> Vec<(String, f64)> {
+        let named = |values: &[(&str, f64)]| {
+            values.iter().map(|&(name, value)| (name.to_owned(), value)).collect::<Vec<_>>()
+        };
+        match self {
+            Self::Step(entry) => {
+                let mut values = named(&[
+                    ("loss/train", entry.loss),
+                    ("iou/train", entry.iou),
+                    ("learning_rate", entry.learning_rate),
+                    ("gradient_norm", entry.gradient_norm),
+                    ("tiles_per_s", entry.tiles_per_s),
+                ]);
+                let losses = entry.losses.iter();
+                values.extend(losses.map(|(name, value)| (format!("loss/{name}"), *value)));
+                values
+            }
+            Self::Epoch(entry) => named(&[("epoch/loss", entry.loss), ("epoch/iou", entry.iou)]),
+            Self::Validation(entry) => named(&[
+                ("loss/val", entry.loss),
+                ("iou/val", entry.iou),
+                ("val/precision", entry.precision),
+                ("val/recall", entry.recall),
+                ("val/f1", entry.f1),
+            ]),
+        }
+    }
 }
 
 /// Seconds since 1970.
@@ -117,16 +156,17 @@ pub struct Log {
     curves_path: PathBuf,
     file: File,
     events: EventFile,
+    tracker: Option<Tracker>,
     entries: Vec<Entry>,
 }
 
 impl Log {
     /// Starts (`done_steps` = 0) or continues the log in `folder`; entries after `done_steps` are
-    /// forgotten.
+    /// forgotten. `tracker` is told the others again: it knows what it has told already.
     ///
     /// # Errors
     /// The files cannot be read or written.
-    pub fn open(folder: &Path, done_steps: usize) -> Result<Self> {
+    pub(super) fn open(folder: &Path, done_steps: usize, tracker: Option<Tracker>) -> Result<Self> {
         let path = folder.join("metrics.jsonl");
         let mut entries = if done_steps > 0 && path.exists() { read(&path)? } else { Vec::new() };
         entries.retain(|entry| entry.step() <= done_steps);
@@ -142,8 +182,10 @@ impl Log {
         let mut events = EventFile::create(&events_path, now_s())?;
         for entry in &entries {
             write_event(&mut events, entry)?;
+            tracker.iter().for_each(|tracker| tracker.push(entry));
         }
-        Ok(Self { path, curves_path: folder.join("curves.png"), file, events, entries })
+        let curves_path = folder.join("curves.png");
+        Ok(Self { path, curves_path, file, events, tracker, entries })
     }
 
     /// Appends one entry.
@@ -153,13 +195,34 @@ impl Log {
     pub fn push(&mut self, entry: Entry) -> Result<()> {
         self.file.write_all(line(&entry).as_bytes()).map_err(Error::io(&self.path))?;
         write_event(&mut self.events, &entry)?;
+        self.tracker.iter().for_each(|tracker| tracker.push(&entry));
         self.entries.push(entry);
         Ok(())
+    }
+
+    /// Has the server told what waits, without waiting for it.
+    pub(super) fn flush(&self) {
+        self.tracker.iter().for_each(Tracker::flush);
+    }
+
+    /// Tells the server how the training ended.
+    pub(super) fn close(self, status: Status) {
+        if let Some(tracker) = self.tracker {
+            tracker.end(status);
+        }
     }
 
     /// Everything logged so far.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The last validation.
+    pub fn last_validation(&self) -> Option<&ValidationEntry> {
+        self.entries.iter().rev().find_map(|entry| match entry {
+            Entry::Validation(validation) => Some(validation),
+            _ => None,
+        })
     }
 
     /// Steps of epoch `epoch`.
@@ -208,37 +271,10 @@ fn line(entry: &Entry) -> String {
 }
 
 fn write_event(events: &mut EventFile, entry: &Entry) -> Result<()> {
-    match entry {
-        Entry::Step(entry) => {
-            let mut values = vec![
-                ("loss/train", entry.loss),
-                ("iou/train", entry.iou),
-                ("learning_rate", entry.learning_rate),
-                ("gradient_norm", entry.gradient_norm),
-                ("tiles_per_s", entry.tiles_per_s),
-            ];
-            let tags: Vec<String> =
-                entry.losses.keys().map(|name| format!("loss/{name}")).collect();
-            values.extend(tags.iter().map(String::as_str).zip(entry.losses.values().copied()));
-            events.scalars(entry.time, entry.step as u64, &values)
-        }
-        Entry::Epoch(entry) => events.scalars(
-            entry.time,
-            entry.step as u64,
-            &[("epoch/loss", entry.loss), ("epoch/iou", entry.iou)],
-        ),
-        Entry::Validation(entry) => events.scalars(
-            entry.time,
-            entry.step as u64,
-            &[
-                ("loss/val", entry.loss),
-                ("iou/val", entry.iou),
-                ("val/precision", entry.precision),
-                ("val/recall", entry.recall),
-                ("val/f1", entry.f1),
-            ],
-        ),
-    }
+    let scalars = entry.scalars();
+    let values: Vec<(&str, f64)> =
+        scalars.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    events.scalars(entry.time(), entry.step() as u64, &values)
 }
 
 /// Points of a training curve that are averaged into one, so that about this many remain.
@@ -265,10 +301,12 @@ fn panels(entries: &[Entry]) -> Vec<Panel> {
                 (mean(&|step| step.step as f64), mean(&value))
             })
             .collect(),
+        ..Series::default()
     };
     let val = |name: &str, value: fn(&ValidationEntry) -> f64| Series {
         name: name.into(),
         points: validations.iter().map(|entry| (entry.step as f64, value(entry))).collect(),
+        ..Series::default()
     };
     vec![
         Panel {
@@ -277,14 +315,17 @@ fn panels(entries: &[Entry]) -> Vec<Panel> {
                 train("training", |step| step.loss),
                 val("validation", |entry| entry.loss),
             ],
+            ..Panel::default()
         },
         Panel {
             label: "pixel IoU over step".into(),
             series: vec![train("training", |step| step.iou), val("validation", |entry| entry.iou)],
+            ..Panel::default()
         },
         Panel {
             label: "learning rate over step".into(),
             series: vec![train("learning rate", |step| step.learning_rate)],
+            ..Panel::default()
         },
     ]
 }
@@ -311,13 +352,13 @@ mod tests {
     #[test]
     fn resuming_forgets_what_came_after_the_checkpoint_and_a_torn_line() {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = Log::open(folder.path(), 0).unwrap();
+        let mut log = Log::open(folder.path(), 0, None).unwrap();
         (1..=5).for_each(|i| log.push(step(i)).unwrap());
         drop(log);
         let path = folder.path().join("metrics.jsonl");
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
         file.write_all(b"{\"kind\":\"step\",\"st").unwrap();
-        let mut log = Log::open(folder.path(), 3).unwrap();
+        let mut log = Log::open(folder.path(), 3, None).unwrap();
         log.push(step(4)).unwrap();
         assert_eq!(log.entries().len(), 4);
         assert_eq!(read(&path).unwrap(), (1..=4).map(step).collect::<Vec<_>>());

@@ -9,6 +9,7 @@
 //! curves.png            the same as a picture
 //! tensorboard/          the same as TensorBoard events
 //! checkpoints/          last, best and older ones (checkpoint.rs)
+//! mlflow.json           the run on a server, where [tracking] names one (mlflow/)
 //! ```
 
 pub mod augment;
@@ -20,6 +21,7 @@ pub mod folder;
 pub mod log;
 pub mod loss_scale;
 pub mod losses;
+pub mod lr_find;
 pub mod metrics;
 pub mod mixup;
 pub mod optimizer;
@@ -35,8 +37,11 @@ pub mod start;
 pub mod tensorboard;
 pub mod validate;
 pub mod warp;
+pub mod watch;
 
 mod kept;
+mod mlflow;
+mod setup;
 mod shown;
 mod step;
 
@@ -44,29 +49,30 @@ use std::path::{Path, PathBuf};
 use std::thread::{Scope, available_parallelism};
 use std::time::Instant;
 
-use burn::tensor::{DType, backend::AutodiffBackend};
+use burn::tensor::backend::AutodiffBackend;
 
 use self::batches::Batches;
 use self::checkpoint::{Best, Learner};
 use self::folder::Folder;
 use self::log::{Entry, EpochEntry, Log, StepEntry, now_s};
 use self::metrics::Confusion;
+use self::mlflow::{Status, Tracker};
 use self::plan::Plan;
 use self::prefetch::Prefetch;
 use self::schedule::Schedule;
+use self::setup::Setup;
 use self::shown::Shown;
 use self::sources::Sources;
-use self::start::Start;
+use self::step::Steps;
 use crate::config::train::{ScheduleKind, TrainConfig};
-use crate::device::number_format;
 use crate::error::{Error, Result};
-use crate::interrupt::Interrupt;
 use crate::kernels::Kernels;
 use crate::model::ModelSpec;
-use crate::progress::{Bar, Progress};
+use crate::progress::Bar;
 use crate::tiles::TileSet;
 
 pub use self::folder::remove_run;
+pub use self::watch::Watch;
 
 /// What a finished training reports.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,10 +89,21 @@ pub struct Report {
     pub val_tiles: usize,
     /// The best validation; `None` without validation tiles.
     pub best: Option<Best>,
-    /// Whether `run.patience` ended it before the last step.
-    pub stopped_early: bool,
+    /// Why it ended.
+    pub ended: Ended,
     /// Seconds spent training and validating, over all resumptions.
     pub seconds: f64,
+}
+
+/// Why a training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All its steps are done.
+    AllSteps,
+    /// `run.patience` ran out.
+    NoBetter,
+    /// [`Watch::give_up`] gave it up.
+    GivenUp,
 }
 
 /// Trains on the tiles of `sources` and writes model, metrics and checkpoints into the folder `out`, which is made if it is
@@ -101,26 +118,14 @@ pub fn run<B>(
     sources: &Sources,
     out: &Path,
     resume: bool,
-    interrupt: &Interrupt,
-    progress: Progress,
+    watch: &Watch<'_>,
 ) -> Result<Report>
 where
     B: AutodiffBackend + Kernels,
     B::InnerBackend: Kernels,
 {
-    config.validate()?;
-    let set = &sources.labelled;
-    let start = Start::open(&config.model)?;
-    let normalisation = match &start {
-        Some(start) => start.normalisation(),
-        None => plan::normalisation(&set.info),
-    };
-    let batches = Batches::new(sources, config, normalisation)?;
-    let mut spec = plan::model_spec(config, &set.info, &batches)?;
-    if let Some(start) = &start {
-        spec = start.adopted_by(spec)?;
-    }
-    if batches.val_tiles().is_empty() {
+    let setup = Setup::new(config, sources)?;
+    if setup.batches.val_tiles().is_empty() {
         if config.schedule.kind == ScheduleKind::Plateau {
             return Err(Error::config(
                 "schedule.kind",
@@ -129,43 +134,34 @@ where
         }
         tracing::warn!("the tile set has no validation tiles: the last model is kept, unmeasured");
     }
+    let steps = setup.steps(device)?;
     let folder = Folder::open(out, resume)?;
-    let learner = if resume {
-        Learner::<B>::load(&folder.last(), config, &spec, device)?
-    } else {
-        Learner::new(config, &spec, start.as_ref(), device)?
-    };
-    if config.loss.needs_more_heads() && !learner.network.has_more_heads() {
-        return Err(Error::config(
-            "loss",
-            format!(
-                "second_head, class_weight and scale_weight are for \"efficient-fpn\"; \"{}\" has one head",
-                config.model.arch
-            ),
-        ));
-    }
+    let learner =
+        if resume { setup.resumed::<B>(&folder.last(), device)? } else { setup.learner(device)? };
     crate::config::write_effective(config, &folder.config())?;
-    let log = Log::open(out, learner.state.step)?;
-    let plan = Plan::new(config, batches.batches_per_epoch());
+    let tracker = Tracker::start(config, out, resume)?;
+    let mut log = Log::open(out, learner.state.step, tracker)?;
+    let plan = setup.plan();
     let schedule =
         Schedule::new(&config.schedule, config.optimizer.learning_rate, plan.total_steps);
     let training = Training {
         config,
         device,
-        format: number_format::<B>(config.run.precision, device)?,
-        set,
-        batches: &batches,
-        spec: &spec,
+        steps,
+        set: &sources.labelled,
+        batches: &setup.batches,
+        spec: &setup.spec,
         folder: &folder,
         plan,
         schedule,
-        interrupt,
+        watch,
         workers: workers(config.data.workers),
-        progress,
         seconds_before: learner.state.seconds,
         started: Instant::now(),
     };
-    std::thread::scope(|scope| training.run(scope, learner, log))
+    let end = std::thread::scope(|scope| training.run(scope, learner, &mut log));
+    log.close(Status::of(&end));
+    end
 }
 
 /// Threads that make batches: enough to stay ahead of a GPU, few enough to leave a CPU to the network.
@@ -180,17 +176,15 @@ fn workers(configured: usize) -> usize {
 struct Training<'env, B: AutodiffBackend> {
     config: &'env TrainConfig,
     device: &'env B::Device,
-    /// In which the steps compute.
-    format: DType,
+    steps: Steps<'env, B>,
     set: &'env TileSet,
     batches: &'env Batches<'env>,
     spec: &'env ModelSpec,
     folder: &'env Folder,
     plan: Plan,
     schedule: Schedule,
-    interrupt: &'env Interrupt,
+    watch: &'env Watch<'env>,
     workers: usize,
-    progress: Progress,
     seconds_before: f64,
     started: Instant,
 }
@@ -205,7 +199,7 @@ where
         &self,
         scope: &'scope Scope<'scope, 'env>,
         mut learner: Learner<B>,
-        mut log: Log,
+        log: &mut Log,
     ) -> Result<Report> {
         let total = self.plan.total_steps;
         let accumulate = self.config.optimizer.accumulate as u64;
@@ -215,26 +209,32 @@ where
             Prefetch::start(scope, self.workers, first..total as u64 * accumulate, move |k| {
                 batches.training(k)
             });
-        let bar = self.progress.bar("train", total as u64, "steps");
+        let bar = self.watch.progress.bar("train", total as u64, "steps");
         bar.inc(learner.state.step as u64);
         let mut shown = Shown::default();
-        let stopped_early = loop {
+        let ended = loop {
             if self.validation_is_due(&learner) {
-                let finished = self.validate(scope, &mut learner, &mut log, &bar)?;
+                let finished = self.validate(scope, &mut learner, log, &bar)?;
                 if !finished {
                     return self.save_and_stop(learner, &bar);
                 }
             }
-            let stale = self.config.run.patience > 0
-                && learner.state.stale_validations >= self.config.run.patience;
-            if learner.state.step >= total || stale {
-                break stale;
+            let patience = self.config.run.patience;
+            if learner.state.step >= total {
+                break Ended::AllSteps;
             }
-            if self.interrupt.requested() {
+            if patience > 0 && learner.state.stale_validations >= patience {
+                break Ended::NoBetter;
+            }
+            if self.gives_up(&learner, log) {
+                break Ended::GivenUp;
+            }
+            if self.watch.interrupt.requested() {
                 return self.save_and_stop(learner, &bar);
             }
             let started = Instant::now();
-            let (next, entry) = self.step(learner, &mut training_batches)?;
+            let rate = self.rate(&learner);
+            let (next, entry) = self.steps.step(learner, rate, &mut training_batches)?;
             learner = next;
             let entry = StepEntry {
                 tiles_per_s: (self.config.data.batch as u64 * accumulate) as f64
@@ -246,11 +246,17 @@ where
             bar.inc(1);
             log.push(Entry::Step(entry))?;
             if self.plan.epoch_ends_after(learner.state.step) {
-                log.push(self.epoch_entry(&learner, &log))?;
+                log.push(self.epoch_entry(&learner, log))?;
             }
         };
         bar.finish();
-        self.finish(scope, learner, &log, stopped_early)
+        self.finish(scope, learner, log, ended)
+    }
+
+    /// The rate of the next step.
+    fn rate(&self, learner: &Learner<B>) -> f64 {
+        let plateau = learner.state.plateau.factor(&self.config.schedule);
+        self.schedule.rate(learner.state.step) * plateau
     }
 
     fn epoch_entry(&self, learner: &Learner<B>, log: &Log) -> Entry {
@@ -269,6 +275,12 @@ where
     fn validation_is_due(&self, learner: &Learner<B>) -> bool {
         let state = &learner.state;
         self.plan.validates_after(state.step) && state.validated_step < state.step
+    }
+
+    /// Whether whoever watches gives the training up at the validation that was just made, or that a resumed one begins at.
+    fn gives_up(&self, learner: &Learner<B>, log: &Log) -> bool {
+        let last = log.last_validation().filter(|last| last.step == learner.state.step);
+        self.watch.give_up.zip(last).is_some_and(|(give_up, last)| give_up(last))
     }
 
     fn save(&self, learner: &mut Learner<B>) -> Result<()> {

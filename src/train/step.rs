@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::{Tensor, backend::AutodiffBackend};
+use burn::tensor::{DType, Tensor, backend::AutodiffBackend};
 
-use super::Training;
 use super::batches::Batch;
 use super::checkpoint::Learner;
 use super::log::{StepEntry, now_s};
@@ -13,28 +12,38 @@ use super::losses::{Losses, Truth, losses};
 use super::metrics::Confusion;
 use super::mixup;
 use super::optimizer::{clip_factor, gradient_norm, move_average};
+use super::plan::Plan;
 use super::prefetch::Prefetch;
 use super::validate::{Measured, measure};
+use crate::config::train::TrainConfig;
 use crate::error::{Error, Result};
 use crate::kernels::{Kernels, in_format};
 use crate::model::{Mode, noise::splitmix64};
 
-impl<B> Training<'_, B>
+/// What all steps of a training have in common.
+pub(super) struct Steps<'env, B: AutodiffBackend> {
+    pub(super) config: &'env TrainConfig,
+    pub(super) device: &'env B::Device,
+    /// In which they compute.
+    pub(super) format: DType,
+    pub(super) plan: Plan,
+}
+
+impl<B> Steps<'_, B>
 where
     B: AutodiffBackend + Kernels,
     B::InnerBackend: Kernels,
 {
-    /// One optimizer step over `accumulate` batches.
+    /// One optimizer step over `accumulate` batches, with learning rate `rate`.
     pub(super) fn step(
         &self,
         mut learner: Learner<B>,
+        rate: f64,
         batches: &mut Prefetch<Batch>,
     ) -> Result<(Learner<B>, StepEntry)> {
         let section = &self.config.optimizer;
         let (step, accumulate) = (learner.state.step, section.accumulate);
         let scale = learner.state.loss_scale.factor(self.format);
-        let schedule = &self.config.schedule;
-        let rate = self.schedule.rate(step) * learner.state.plateau.factor(schedule);
         let mut accumulator = GradientsAccumulator::new();
         let mut measured = Vec::new();
         let mut gradients = GradientsParams::new();

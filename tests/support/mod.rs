@@ -5,8 +5,10 @@
     reason = "every test file uses its own part, and may fail anywhere"
 )]
 
+pub mod mlflow;
 pub mod program;
 pub mod python;
 pub mod reference;
 pub mod shared;
+pub mod synthetic;
 pub mod tiny;

@@ -24,6 +24,11 @@ impl Python {
         None
     }
 
+    /// The interpreter.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Runs a script of `tests/support`; what it printed.
     pub fn run(&self, script: &str, arguments: &[&str]) -> String {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support").join(script);

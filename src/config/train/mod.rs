@@ -7,6 +7,7 @@ mod model;
 mod optimizer;
 mod run;
 mod schedule;
+mod tracking;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,7 @@ pub use self::model::{InitScope, ModelSection};
 pub use self::optimizer::{OptimizerName, OptimizerSection};
 pub use self::run::RunSection;
 pub use self::schedule::{ScheduleKind, ScheduleSection};
+pub use self::tracking::TrackingSection;
 use crate::error::{Error, Result};
 
 /// Everything `geoseg train` can be told.
@@ -37,6 +39,8 @@ pub struct TrainConfig {
     pub schedule: ScheduleSection,
     /// Length, validation, checkpoints, seed.
     pub run: RunSection,
+    /// Where else metrics go.
+    pub tracking: TrackingSection,
 }
 
 impl TrainConfig {
@@ -51,7 +55,8 @@ impl TrainConfig {
         self.loss.validate()?;
         self.optimizer.validate()?;
         self.schedule.validate()?;
-        self.run.validate()
+        self.run.validate()?;
+        self.tracking.validate()
     }
 }
 
@@ -107,6 +112,9 @@ mod tests {
             ("[model]\nfreeze_encoder_stages = 6", "model.freeze_encoder_stages"),
             ("[optimizer]\nencoder_lr_factor = -1.0", "optimizer.encoder_lr_factor"),
             ("[model]\nclasses = [\"road\"]", "model.classes"),
+            ("[tracking]\nmlflow = \"host:5000\"", "tracking.mlflow"),
+            ("[tracking]\nmlflow = \"http://a:b@host\"", "tracking.mlflow"),
+            ("[tracking]\nmlflow = \"http://host\"\nexperiment = \"\"", "tracking.experiment"),
             ("[model]\ndecoder_channels = [64, 32, 0, 16, 16]", "model.decoder_channels"),
         ] {
             let config: TrainConfig = toml::from_str(text).unwrap();

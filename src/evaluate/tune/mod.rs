@@ -281,7 +281,7 @@ fn panels(report: &TuneReport) -> Vec<Panel> {
             .map(|trial| (x(&trial.settings), y(trial)))
             .collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Series { name: name.to_owned(), points }
+        Series { name: name.to_owned(), points, ..Series::default() }
     };
     let threshold: fn(&Settings) -> f64 = |s| s.threshold;
     let both = |what: &str, x: fn(&Settings) -> f64| Panel {
@@ -290,6 +290,7 @@ fn panels(report: &TuneReport) -> Vec<Panel> {
             cut("pixel IoU", x, &|t| t.pixels.iou),
             cut("building F1", x, &|t| t.buildings.f1),
         ],
+        ..Panel::default()
     };
     vec![
         Panel {
@@ -299,6 +300,7 @@ fn panels(report: &TuneReport) -> Vec<Panel> {
                 cut("precision", threshold, &|t| t.pixels.precision),
                 cut("recall", threshold, &|t| t.pixels.recall),
             ],
+            ..Panel::default()
         },
         Panel {
             label: "buildings over threshold".into(),
@@ -307,6 +309,7 @@ fn panels(report: &TuneReport) -> Vec<Panel> {
                 cut("precision", threshold, &|t| t.buildings.precision),
                 cut("recall", threshold, &|t| t.buildings.recall),
             ],
+            ..Panel::default()
         },
         both("smallest area, m2", |s| s.min_area_m2),
         both("radius of opening, m", |s| s.opening_m),

@@ -1,0 +1,128 @@
+//! What the threads of a search know of each other's trials.
+
+use std::path::Path;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::journal::{End, Journal, Trial};
+use super::pruning::{Course, gives_up, reached};
+use super::report::Report;
+use super::sampler::suggest;
+use super::space::Values;
+use crate::config::search::SearchConfig;
+use crate::error::Result;
+use crate::interrupt::Interrupt;
+
+/// How often a trial that waits for others looks whether Ctrl-C was pressed.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// All trials, shared by the threads that run them.
+#[derive(Debug)]
+pub(super) struct Board {
+    config: SearchConfig,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    journal: Journal,
+    trials: Vec<Trial>,
+    /// Trials that an earlier run began and did not end, the last first.
+    left: Vec<usize>,
+}
+
+impl Board {
+    /// Takes up the trials of the journal at `path`.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub(super) fn open(path: &Path, config: &SearchConfig) -> Result<Self> {
+        let (journal, trials) = Journal::open(path)?;
+        let left = (0..trials.len()).rev().filter(|&number| trials[number].end.is_none()).collect();
+        let state = Mutex::new(State { journal, trials, left });
+        Ok(Self { config: config.clone(), state, changed: Condvar::new() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next trial to run: those begun earlier first, then new ones, in the order of their numbers.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub(super) fn next(&self) -> Result<Option<(usize, Values)>> {
+        let mut state = self.lock();
+        if let Some(number) = state.left.pop() {
+            return Ok(Some((number, state.trials[number].values.clone())));
+        }
+        let number = state.trials.len();
+        if number >= self.config.search.trials {
+            return Ok(None);
+        }
+        let known: Vec<(&Values, Option<f64>)> = state
+            .trials
+            .iter()
+            .filter_map(|trial| Some((&trial.values, trial.end.as_ref()?.iou)))
+            .collect();
+        let values = suggest(&self.config, number, &known);
+        state.journal.start(number, &values)?;
+        state.trials.push(Trial { values: values.clone(), course: Course::new(), end: None });
+        Ok(Some((number, values)))
+    }
+
+    /// Notes validations of a trial that goes on.
+    pub(super) fn note(&self, number: usize, course: &Course) {
+        self.lock().trials[number].course.extend(course);
+        self.changed.notify_all();
+    }
+
+    /// Notes a validation of trial `number`, waits until every earlier trial has come as far or has ended, and says whether
+    /// this one is given up. False as soon as `interrupt` is raised.
+    pub(super) fn gives_up(
+        &self,
+        number: usize,
+        step: usize,
+        iou: f64,
+        interrupt: &Interrupt,
+    ) -> bool {
+        let mut state = self.lock();
+        state.trials[number].course.insert(step, iou);
+        self.changed.notify_all();
+        // The earliest trial that runs never waits, so that there is always one that does not.
+        let behind = |trial: &Trial| trial.end.is_none() && !reached(&trial.course, step);
+        while state.trials[..number].iter().any(behind) {
+            if interrupt.requested() {
+                return false;
+            }
+            let waited = self.changed.wait_timeout(state, PATIENCE);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let earlier = state.trials[..number].iter().map(|trial| &trial.course);
+        gives_up(&self.config.pruning, &state.trials[number].course, step, earlier)
+    }
+
+    /// Notes what a trial came to.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub(super) fn end(&self, number: usize, end: End, course: Course) -> Result<()> {
+        let mut state = self.lock();
+        state.journal.end(number, &end, &course)?;
+        state.trials[number].course = course;
+        state.trials[number].end = Some(end);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// How many trials have ended.
+    pub(super) fn ended(&self) -> usize {
+        self.lock().trials.iter().filter(|trial| trial.end.is_some()).count()
+    }
+
+    /// What is known by now.
+    pub(super) fn report(&self) -> Report {
+        Report { keys: self.config.key.clone(), trials: self.lock().trials.clone() }
+    }
+}
