@@ -112,7 +112,9 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
     let points = || panel.series.iter().flat_map(|s| &s.points).filter(|p| shown(panel, **p));
     let empty = points().next().is_none();
     let marks = || panel.marks.iter().map(|mark| mark.1).filter(|&x| panel.x.shows(x));
-    let x = Axis::new(&panel.x, points().map(|p| p.0).chain(marks()), 0.0);
+    // Dots at the very ends would be cut in half.
+    let margin = if panel.series.iter().any(|series| series.dots) { 0.03 } else { 0.0 };
+    let x = Axis::new(&panel.x, points().map(|p| p.0).chain(marks()), margin);
     let y = Axis::new(&Scale::Linear, points().map(|p| p.1), 0.05);
 
     let mut chart = ChartBuilder::on(area)
@@ -171,7 +173,7 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
         if panel.x.shows(*at) {
             let line = LineSeries::new(
                 [(*at, height.start), (*at, height.end)],
-                colour.stroke_width(px(2)),
+                colour.stroke_width(px(1)),
             );
             chart.draw_series(line)?.label(name.clone()).legend(legend(colour));
         }

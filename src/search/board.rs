@@ -126,3 +126,45 @@ impl Board {
         Report { keys: self.config.key.clone(), trials: self.lock().trials.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::journal::Outcome;
+
+    #[test]
+    fn a_trial_waits_for_those_before_it_and_for_none_behind_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = SearchConfig::default();
+        config.pruning.trials = 1;
+        let board = Board::open(&folder.path().join("trials.jsonl"), &config).unwrap();
+        let numbers = [(); 3].map(|()| board.next().unwrap().unwrap().0);
+        assert_eq!(numbers, [0, 1, 2]);
+        let interrupt = Interrupt::default();
+        let judge = |number, step, iou| board.gives_up(number, step, iou, &interrupt);
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| judge(1, 10, 0.6));
+            assert!(!judge(0, 5, 0.5), "the first waits for nobody");
+            std::thread::sleep(3 * PATIENCE);
+            assert!(!second.is_finished(), "the first has not come to step 10");
+            assert!(!judge(0, 10, 0.7));
+            assert!(second.join().unwrap(), "0.6 is below 0.7");
+            // Who has ended holds nobody up, and counts as far as it came.
+            let end = End {
+                outcome: Outcome::Pruned,
+                iou: Some(0.6),
+                best_step: 10,
+                steps: 10,
+                seconds: 1.0,
+                problem: None,
+            };
+            board.end(1, end, Course::from([(10, 0.6)])).unwrap();
+            assert!(!judge(0, 20, 0.7));
+            assert!(!judge(2, 20, 0.8), "0.8 is above 0.7, the only one at step 20");
+            let third = scope.spawn(|| judge(2, 30, 0.0));
+            std::thread::sleep(PATIENCE);
+            interrupt.raise();
+            assert!(!third.join().unwrap(), "who is interrupted is not given up");
+        });
+    }
+}

@@ -105,12 +105,12 @@ pub fn run(options: &Options, interrupt: &Interrupt, progress: Progress) -> Resu
     search.publish()?;
     let report = board.report();
     if report.best().is_none() {
-        let problems = report.trials.iter().filter_map(|trial| trial.end.as_ref()?.problem.clone());
+        let last = report.trials.iter().rev().find_map(|trial| trial.end.as_ref()?.problem.clone());
         return Err(Error::input(
             options.out.join(JOURNAL),
             "a trial that did not fail",
             format!("{} that did", report.trials.len()),
-            format!("the last said: {}", problems.last().unwrap_or_default()),
+            format!("the last said: {}", last.unwrap_or_default()),
         ));
     }
     Ok(report)

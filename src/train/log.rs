@@ -182,7 +182,9 @@ impl Log {
         let mut events = EventFile::create(&events_path, now_s())?;
         for entry in &entries {
             write_event(&mut events, entry)?;
-            tracker.iter().for_each(|tracker| tracker.push(entry));
+            if let Some(tracker) = &tracker {
+                tracker.push(entry);
+            }
         }
         let curves_path = folder.join("curves.png");
         Ok(Self { path, curves_path, file, events, tracker, entries })
@@ -195,14 +197,18 @@ impl Log {
     pub fn push(&mut self, entry: Entry) -> Result<()> {
         self.file.write_all(line(&entry).as_bytes()).map_err(Error::io(&self.path))?;
         write_event(&mut self.events, &entry)?;
-        self.tracker.iter().for_each(|tracker| tracker.push(&entry));
+        if let Some(tracker) = &self.tracker {
+            tracker.push(&entry);
+        }
         self.entries.push(entry);
         Ok(())
     }
 
     /// Has the server told what waits, without waiting for it.
     pub(super) fn flush(&self) {
-        self.tracker.iter().for_each(Tracker::flush);
+        if let Some(tracker) = &self.tracker {
+            tracker.flush();
+        }
     }
 
     /// Tells the server how the training ended.

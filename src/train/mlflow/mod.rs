@@ -55,7 +55,7 @@ impl Status {
 
 /// `mlflow.json`: the run that a resumed training goes on with.
 #[derive(Debug, Serialize, Deserialize)]
-struct Run {
+struct Reference {
     server: String,
     experiment_id: String,
     run_id: String,
@@ -147,22 +147,22 @@ impl Tracker {
 }
 
 /// The run of an earlier training on the same server.
-fn read(path: &Path, server: &str) -> Result<Option<Run>> {
+fn read(path: &Path, server: &str) -> Result<Option<Reference>> {
     if !path.exists() {
         return Ok(None);
     }
     let text = std::fs::read(path).map_err(Error::io(path))?;
-    let run: Run = serde_json::from_slice(&text).map_err(|error| {
+    let run: Reference = serde_json::from_slice(&text).map_err(|error| {
         let hint = "remove the file to go on with a new run";
         Error::input(path, "the MLflow run of a training", error.to_string(), hint)
     })?;
     Ok(Some(run).filter(|run| run.server == server))
 }
 
-type Known = (Run, HashMap<String, usize>);
+type Known = (Reference, HashMap<String, usize>);
 
 /// An earlier run, running again; `None` where it was removed.
-fn taken_up(server: &Server, run: Run) -> Result<Option<Known>, Problem> {
+fn taken_up(server: &Server, run: Reference) -> Result<Option<Known>, Problem> {
     let Some(sent) = server.last_steps(&run.run_id)? else {
         tracing::warn!("{} no longer has run {}: a new one begins", run.server, run.run_id);
         return Ok(None);
@@ -172,7 +172,7 @@ fn taken_up(server: &Server, run: Run) -> Result<Option<Known>, Problem> {
 }
 
 /// A new run, with the configuration as its parameters.
-fn begun(server: &Server, config: &TrainConfig) -> Result<Run, Problem> {
+fn begun(server: &Server, config: &TrainConfig) -> Result<Reference, Problem> {
     let section = &config.tracking;
     let experiment_id = server.experiment(&section.experiment)?;
     let arch = config.model.arch.clone();
@@ -186,7 +186,7 @@ fn begun(server: &Server, config: &TrainConfig) -> Result<Run, Problem> {
     let mut params = Vec::new();
     leaves("", &serde_json::to_value(config).unwrap_or_default(), &mut params);
     server.log_params(&run_id, &params)?;
-    Ok(Run { server: section.mlflow.clone(), experiment_id, run_id })
+    Ok(Reference { server: section.mlflow.clone(), experiment_id, run_id })
 }
 
 /// Every key with its value as text; what is empty as JSON, because MLflow wants some text.
