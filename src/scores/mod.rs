@@ -1,5 +1,5 @@
 //! Scores rasters: probabilities of a building, as bytes or floats. Written ([`ScoresWriter`]), read on any grid ([`Layer`]), made one of
-//! several ([`combine`]), with their [`Provenance`] in them.
+//! several ([`combine()`]), with their [`Provenance`] in them.
 
 mod combine;
 mod layer;
