@@ -111,7 +111,7 @@ fn input(spec: &ModelSpec, tile_px: Option<usize>) -> Value {
 }
 
 fn output(format: Format, spec: &ModelSpec, tile_px: Option<usize>) -> Value {
-    let several = spec.classes.len() > 1;
+    let several = spec.is_exclusive() && spec.classes.len() > 1;
     let classes = spec.classes.iter().enumerate().map(|(value, class)| {
         let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
         json!({

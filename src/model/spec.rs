@@ -82,6 +82,12 @@ impl Default for ModelSpec {
 }
 
 impl ModelSpec {
+    /// Whether a pixel is of one class only, among them `background`: probabilities are a softmax. Otherwise every class has
+    /// a sigmoid of its own, as `geoseg train` learns them (a boundary is part of its building).
+    pub fn is_exclusive(&self) -> bool {
+        self.classes.iter().any(|class| class == "background")
+    }
+
     /// The network in words: `fpn efficientnet-b0`, `carvana-unet`.
     pub fn title(&self) -> String {
         match registry::listed(&self.arch) {

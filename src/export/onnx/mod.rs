@@ -40,17 +40,18 @@ pub fn check_tile(spec: &ModelSpec, tile_px: Option<usize>) -> Result<()> {
 }
 
 /// The bytes of an ONNX file. It takes normalised images `[n, bands, h, w]`, of any number and of any size that is a multiple
-/// of the network's, or of `tile_px` by `tile_px`, and gives probabilities `[n, classes, h, w]`: a sigmoid of one logit, a
-/// softmax of several. Its metadata hold the spec and what the QGIS plugin Deepness wants to know.
+/// of the network's, or of `tile_px` by `tile_px`, and gives probabilities `[n, classes, h, w]`: a sigmoid of each
+/// logit, a softmax of classes that exclude each other. Its metadata hold the spec and what the QGIS plugin Deepness wants to know.
 pub fn encode<B: Kernels>(
     spec: &ModelSpec,
     network: &Network<B>,
     tile_px: Option<usize>,
 ) -> Vec<u8> {
     let mut graph = network.graph();
-    let probability = match spec.classes.len() {
-        1 => Operator::Sigmoid,
-        _ => Operator::Softmax(SumOver::Channels),
+    let probability = if spec.is_exclusive() && spec.classes.len() > 1 {
+        Operator::Softmax(SumOver::Channels)
+    } else {
+        Operator::Sigmoid
     };
     let logits = graph.output();
     let scores = graph.apply(probability, &[logits]);
