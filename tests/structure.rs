@@ -20,7 +20,7 @@ const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
     ("train", &["gdal::", "crate::infer", "crate::cli"]),
     ("search", &["burn::", "gdal::", "crate::infer", "crate::cli"]),
     ("infer", &["crate::train", "crate::polygonize", "crate::cli"]),
-    ("mine", &["gdal::", "crate::train", "crate::infer", "crate::cli"]),
+    ("mine", &["gdal::", "crate::train", "crate::cli"]),
     ("mask", &["burn::", "gdal::", "crate::train", "crate::polygonize", "crate::cli"]),
     ("explain", &["gdal::", "crate::train", "crate::polygonize", "crate::cli"]),
     ("polygonize", &["burn::", "crate::model", "crate::infer", "crate::cli"]),

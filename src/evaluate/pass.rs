@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::pixels::{Confusion, is_building};
+use super::pixels::Confusion;
 use super::region::points_inside;
 use super::scanline::{PixelShape, burn};
 use super::scene::{Vectors, open_scene};
@@ -10,6 +10,7 @@ use super::{EvalOptions, SceneInputs, Source};
 use crate::error::{Error, Result};
 use crate::geo::vector::Footprints;
 use crate::geo::{Band, GeoTransform, Grid, Scene, Window};
+use crate::truth::is_building;
 use crate::truth::{IGNORE, Truth, TruthOptions};
 
 /// The value of 8-bit scores that means a probability of one.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::truth::{BOUNDARY, BUILDING, IGNORE};
+use crate::truth::{IGNORE, is_building};
 
 /// How predicted and true labels of pixels agree. Building is the positive class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,12 +78,6 @@ impl Confusion {
     fn as_f64(&self) -> (f64, f64, f64) {
         (self.true_positive as f64, self.false_positive as f64, self.false_negative as f64)
     }
-}
-
-/// Whether a label of a mask means building. A boundary lies inside its building; the contact class
-/// lies between buildings.
-pub(super) fn is_building(label: u8) -> bool {
-    label == BUILDING || label == BOUNDARY
 }
 
 /// `part / whole`, or `empty` for a whole of nothing.

@@ -11,11 +11,12 @@ use burn::tensor::{Tensor, TensorData};
 
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::infer::{self, Batch};
 use crate::kernels::Kernels;
 use crate::model::{self, Mode, ModelSpec, Network};
 use crate::progress::Progress;
 use crate::tiles::{Labels, Selected, Split, TilePixels, TileSet, write_selection};
-use crate::truth::{BACKGROUND, BOUNDARY, BUILDING, IGNORE};
+use crate::truth::{BACKGROUND, IGNORE, is_building};
 
 /// What is hard, and what is empty.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -152,11 +153,12 @@ fn judge<B: Kernels>(
     let wanted =
         |tile: &usize| set.info.labels == Labels::Soft || set.tiles[*tile].split == Split::Train;
     let tiles: Vec<usize> = (0..set.tiles.len()).filter(wanted).collect();
+    let class = infer::scored_class(spec)?;
     let bar = progress.bar("mine", tiles.len() as u64, "tiles");
     let mut judged = Vec::with_capacity(tiles.len());
     for tile in tiles {
         let pixels = set.read(&set.tiles[tile])?;
-        let seen = see(&pixels, spec, network, device);
+        let seen = see(&pixels, spec, class, network, device);
         judged.push(match set.info.labels {
             Labels::Classes => by_hand(tile, &pixels, &seen, options),
             Labels::Soft => empty(tile, &pixels, &seen, options),
@@ -178,6 +180,7 @@ struct Seen {
 fn see<B: Kernels>(
     tile: &TilePixels,
     spec: &ModelSpec,
+    class: usize,
     network: &Network<B>,
     device: &B::Device,
 ) -> Seen {
@@ -189,26 +192,25 @@ fn see<B: Kernels>(
             if valid { ((f64::from(value) / 255.0 - mean) / std) as f32 } else { 0.0 }
         }));
     }
-    let shape = [1, tile.bands, tile.height, tile.width];
-    let image = Tensor::from_data(TensorData::new(input, shape), device);
-    let heads = network.heads(image, Mode::Eval);
+    let (bands, side) = (tile.bands, tile.width);
+    let batch = Batch { positions: vec![(0, 0)], bands, window_px: side, pixels: input };
+    let data = TensorData::new(batch.pixels.clone(), [1, bands, side, side]);
+    let heads = network.heads(Tensor::from_data(data, device), Mode::Eval);
     let values = |data: TensorData| data.iter::<f32>().collect::<Vec<f32>>();
-    // The first class is the building.
-    let building = heads.logits.narrow(1, 0, 1);
-    let class = heads.image.map(|image| values(sigmoid(image.class).into_data()));
+    let present = heads.image.map(|image| values(sigmoid(image.class).into_data()));
     Seen {
-        pixels: values(sigmoid(building).into_data()),
-        class: class.and_then(|class| class.first().copied()),
+        pixels: infer::probabilities(&values(heads.logits.into_data()), &batch, class, spec),
+        class: present.and_then(|present| present.first().copied()),
     }
 }
 
 /// Hard where too much that is none is taken for a building.
 fn by_hand(tile: usize, pixels: &TilePixels, seen: &Seen, options: &Options) -> Judged {
     let known = pixels.mask.iter().filter(|label| **label != IGNORE).count();
-    let building = |label: u8| matches!(label, BUILDING | BOUNDARY | IGNORE);
     let wrong = pixels.mask.iter().zip(&seen.pixels);
-    let wrong =
-        wrong.filter(|(label, p)| !building(**label) && f64::from(**p) >= options.threshold);
+    let wrong = wrong.filter(|(label, p)| {
+        **label != IGNORE && !is_building(**label) && f64::from(**p) >= options.threshold
+    });
     let share = wrong.count() as f64 / known.max(1) as f64;
     Judged {
         selected: Selected { tile, labels: None },
@@ -235,6 +237,7 @@ fn empty(tile: usize, pixels: &TilePixels, seen: &Seen, options: &Options) -> Ju
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::truth::BUILDING;
 
     fn tile(mask: [u8; 4]) -> TilePixels {
         TilePixels { width: 2, height: 2, bands: 1, image: vec![9; 4], mask: mask.to_vec() }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::split::PxRect;
 use crate::error::{Error, Result};
 use crate::geo::{Grid, Scene, SceneOptions, Window};
-use crate::truth::{BOUNDARY, BUILDING, IGNORE, Mask, Truth};
+use crate::truth::{BUILDING, IGNORE, Mask, Truth, is_building};
 
 /// Soft labels: `round(p * 254)`, as `geoseg label` and `geoseg infer` write scores; 255 is ignore.
 pub const SOFT_SCALE: f32 = 254.0;
@@ -98,11 +98,6 @@ impl LabelSource {
 fn open_soft(path: &Path) -> Result<Scene> {
     let options = SceneOptions { bands: Some(vec![1]), ..SceneOptions::default() };
     Scene::open_with(path, &options)
-}
-
-/// Whether a class is inside a building.
-pub fn is_building(label: u8) -> bool {
-    matches!(label, BUILDING | BOUNDARY)
 }
 
 /// Labels of windows, for one thread.

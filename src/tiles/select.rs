@@ -11,7 +11,7 @@ use super::journal::Journal;
 use super::set::{
     INDEX_FILE, INFO_FILE, Labels, Split, TileCounts, TileRecord, TileSet, TileSetInfo,
 };
-use super::{cut, hash, index, labels, root, sheet};
+use super::{cut, hash, index, root, sheet};
 use crate::error::{Error, Result};
 use crate::geo::Crs;
 use crate::output::write_whole;
@@ -101,7 +101,8 @@ fn copy(
         None => copy(&tile.mask, &copied.mask)?,
         Some(classes) => {
             cut::write_mask(&out.join(&copied.mask), classes.to_vec(), set.info.tile_px)?;
-            let building = classes.iter().filter(|label| labels::is_building(**label)).count();
+            let building =
+                classes.iter().filter(|label| crate::truth::is_building(**label)).count();
             let known = classes.iter().filter(|label| **label != crate::truth::IGNORE).count();
             copied.building_fraction = building as f64 / known.max(1) as f64;
             copied.valid_fraction = known as f64 / classes.len().max(1) as f64;

@@ -29,6 +29,11 @@ pub const CONTACT: u8 = 3;
 /// Unknown: outside the area of interest or without data. No loss and no metric looks at it.
 pub const IGNORE: u8 = 255;
 
+/// Whether a label is inside a building.
+pub fn is_building(label: u8) -> bool {
+    matches!(label, BUILDING | BOUNDARY)
+}
+
 /// Names of the labels from 0 on, as a tile set lists them.
 const CLASSES: [&str; 4] = ["background", "building", "boundary", "contact"];
 

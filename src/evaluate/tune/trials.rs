@@ -8,13 +8,14 @@ use crate::config::polygonize::PolygonizeOptions;
 use crate::error::{Error, Result};
 use crate::evaluate::SceneInputs;
 use crate::evaluate::buildings::{BuildingCounts, Pair, count, matched, pairs_above};
-use crate::evaluate::pixels::{Confusion, is_building};
+use crate::evaluate::pixels::Confusion;
 use crate::evaluate::region::{Judged, Region, points_inside};
 use crate::evaluate::scanline::{PixelShape, burn};
 use crate::evaluate::scene::{check_overlap, read_vectors};
 use crate::geo::{Band, GeoTransform, Grid, Window};
 use crate::polygonize::{NODATA, Outline, polygons_of, score_of};
 use crate::progress::Progress;
+use crate::truth::is_building;
 use crate::truth::{IGNORE, Truth, TruthOptions};
 
 /// Runs `settings`, in which those that differ in the smallest area alone stand together.
