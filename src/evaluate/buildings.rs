@@ -19,8 +19,8 @@ use rstar::primitives::{GeomWithData, Rectangle};
 use rstar::{AABB, RTree};
 use serde::Serialize;
 
-use super::overlap::Shape;
 use super::pixels::ratio;
+use crate::geo::overlap::Shape;
 
 /// A predicted and a true building that overlap enough.
 #[derive(Clone, Copy, Debug, PartialEq)]

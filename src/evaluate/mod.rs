@@ -16,7 +16,6 @@
 
 pub mod buildings;
 pub mod dataset;
-pub mod overlap;
 pub mod pixels;
 pub mod report;
 pub mod tune;

@@ -3,8 +3,8 @@
 use geo::{Area, BooleanOps, InteriorPoint, LineString, MultiPolygon, Polygon, unary_union};
 use rayon::prelude::*;
 
-use super::overlap::Shape;
 use crate::geo::Grid;
+use crate::geo::overlap::Shape;
 
 /// A building counts where at least this share of its area lies inside the region.
 const LEAST_SHARE_INSIDE: f64 = 0.5;

@@ -154,7 +154,7 @@ pub(super) fn check_overlap(
 ) -> Result<()> {
     let Some([x0, y0, x1, y1]) = region.bounds() else { return Ok(()) };
     let inside = |shape: &MultiPolygon<f64>| {
-        let [a0, b0, a1, b1] = super::overlap::Shape::new(shape).bounds();
+        let [a0, b0, a1, b1] = crate::geo::overlap::Shape::new(shape).bounds();
         a0 < x1 && a1 > x0 && b0 < y1 && b1 > y0
     };
     if truth.polygons.is_empty() || truth.polygons.iter().any(inside) {
@@ -176,7 +176,7 @@ fn made_grid(inputs: &SceneInputs, vectors: &Vectors, region: &Region, gsd_m: f6
     } else {
         let predicted = vectors.predicted.iter().flat_map(|p| &p.polygons);
         for shape in vectors.truth.polygons.iter().chain(predicted) {
-            let [x0, y0, x1, y1] = super::overlap::Shape::new(shape).bounds();
+            let [x0, y0, x1, y1] = crate::geo::overlap::Shape::new(shape).bounds();
             bounds = [bounds[0].min(x0), bounds[1].min(y0), bounds[2].max(x1), bounds[3].max(y1)];
         }
     }

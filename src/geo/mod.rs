@@ -7,6 +7,7 @@ pub mod crs;
 mod dataset;
 pub mod grid;
 pub mod measure;
+pub mod overlap;
 pub mod raster;
 pub mod vector;
 

@@ -172,7 +172,7 @@ fn count_kept(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluate::overlap::Shape;
+    use crate::geo::overlap::Shape;
 
     #[test]
     fn polygons_below_the_smallest_area_count_as_if_they_were_not_there() {
