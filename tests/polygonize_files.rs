@@ -62,9 +62,13 @@ fn geojson_follows_rfc_7946() {
     let features = json["features"].as_array().unwrap();
     assert_eq!(features.len(), 2);
     let mut total = 0.0;
+    let mut ids = std::collections::HashSet::new();
     for (i, feature) in features.iter().enumerate() {
         let properties = &feature["properties"];
-        assert_eq!(properties["id"].as_u64(), Some(i as u64 + 1));
+        let id = properties["id"].as_str().unwrap();
+        assert!(id.len() == 12 && id.starts_with("tu") && ids.insert(id.to_owned()), "{id}");
+        assert!(properties["perimeter_m"].as_f64().unwrap() > 40.0);
+        assert_eq!(properties["n_vertices"].as_u64(), Some([8, 4][i]));
         assert_eq!(properties["scene"], "village");
         let expected = [230.0 / 254.0, 180.0 / 254.0][i];
         assert!((properties["confidence"].as_f64().unwrap() - expected).abs() < 1e-3);

@@ -19,9 +19,27 @@ pub struct PolygonizeOptions {
     pub min_area_m2: f64,
     /// Smaller holes are filled.
     pub min_hole_m2: f64,
-    /// How far a simplified outline may stray from the pixels' outline. Anything above 0 is taken as one
-    /// pixel at least, below which stair steps stay. 0: outlines follow pixel edges.
+    /// Along pixel edges, or through the pixels where the scores reach the threshold.
+    pub outline: OutlineForm,
+    /// Buildings that touch come apart where the width of the neck between them is at most this share of that of the narrower
+    /// one, 0..=1. 0: they stay one.
+    pub split_neck: f64,
+    /// No building is split into smaller parts than this.
+    pub split_min_m2: f64,
+    /// How far a simplified outline may stray from the outline along or through the pixels. Along pixel edges anything above 0 is
+    /// taken as one pixel at least, below which stair steps stay. 0: nothing is simplified.
     pub simplify_m: f64,
+}
+
+/// Where raw outlines run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutlineForm {
+    /// Along pixel edges.
+    Pixel,
+    /// Where the scores, interpolated between pixel centres, reach the threshold.
+    #[default]
+    Subpixel,
 }
 
 impl Default for PolygonizeOptions {
@@ -32,6 +50,9 @@ impl Default for PolygonizeOptions {
             opening_m: 0.0,
             min_area_m2: 5.0,
             min_hole_m2: 5.0,
+            outline: OutlineForm::Subpixel,
+            split_neck: 0.0,
+            split_min_m2: 15.0,
             simplify_m: 0.5,
         }
     }
@@ -40,7 +61,15 @@ impl Default for PolygonizeOptions {
 impl PolygonizeOptions {
     /// Outlines along the pixel edges of every component: nothing smoothed, dropped or filled.
     pub fn exact(threshold: f64) -> Self {
-        Self { threshold, min_area_m2: 0.0, min_hole_m2: 0.0, simplify_m: 0.0, ..Self::default() }
+        Self {
+            threshold,
+            min_area_m2: 0.0,
+            min_hole_m2: 0.0,
+            outline: OutlineForm::Pixel,
+            split_neck: 0.0,
+            simplify_m: 0.0,
+            ..Self::default()
+        }
     }
 
     /// Checks every value.
@@ -52,11 +81,16 @@ impl PolygonizeOptions {
             let problem = format!("{} is not a probability; choose 0 to 1", self.threshold);
             return Err(Error::config("polygonize.threshold", problem));
         }
+        if !(0.0..=1.0).contains(&self.split_neck) {
+            let problem = format!("{} is not a share; choose 0 to 1", self.split_neck);
+            return Err(Error::config("polygonize.split_neck", problem));
+        }
         let lengths_and_areas = [
             ("closing_m", self.closing_m, MAX_RADIUS_M),
             ("opening_m", self.opening_m, MAX_RADIUS_M),
             ("min_area_m2", self.min_area_m2, f64::MAX),
             ("min_hole_m2", self.min_hole_m2, f64::MAX),
+            ("split_min_m2", self.split_min_m2, f64::MAX),
             ("simplify_m", self.simplify_m, f64::MAX),
         ];
         for (key, value, most) in lengths_and_areas {
@@ -89,6 +123,7 @@ mod tests {
         let wrong = [
             ("threshold", PolygonizeOptions { threshold: 1.5, ..Default::default() }),
             ("threshold", PolygonizeOptions { threshold: f64::NAN, ..Default::default() }),
+            ("split_neck", PolygonizeOptions { split_neck: 1.1, ..Default::default() }),
             ("opening_m", PolygonizeOptions { opening_m: -1.0, ..Default::default() }),
             ("closing_m", PolygonizeOptions { closing_m: 1e9, ..Default::default() }),
             ("simplify_m", PolygonizeOptions { simplify_m: f64::NAN, ..Default::default() }),

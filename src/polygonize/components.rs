@@ -1,5 +1,7 @@
 //! Connected components of the rows seen so far: a union-find whose places are used again.
 
+use super::patch::Patch;
+
 /// What is known of one component that is still growing.
 #[derive(Debug, Default)]
 pub(super) struct Component {
@@ -11,6 +13,9 @@ pub(super) struct Component {
     pub(super) first: (u32, u32),
     pub(super) pixels: u64,
     pub(super) score_sum: u64,
+    pub(super) score_min: u8,
+    /// Empty unless scores are kept.
+    pub(super) patch: Patch,
     /// One vertex or more of every boundary ring, closed or not.
     pub(super) ring_starts: Vec<u32>,
 }
@@ -32,7 +37,8 @@ impl Components {
             self.slots.len() as u32 - 1
         });
         let slot = &mut self.slots[id as usize];
-        (slot.parent, slot.first, slot.pixels, slot.score_sum) = (id, first, 0, 0);
+        (slot.parent, slot.first, slot.pixels) = (id, first, 0);
+        (slot.score_sum, slot.score_min) = (0, u8::MAX);
         id
     }
 
@@ -60,12 +66,16 @@ impl Components {
         let (keep, gone) = if longer(a) >= longer(b) { (a, b) } else { (b, a) };
         let slot = &mut self.slots[gone as usize];
         slot.parent = keep;
-        let (first, pixels, sum) = (slot.first, slot.pixels, slot.score_sum);
+        let (first, pixels) = (slot.first, slot.pixels);
+        let (sum, min) = (slot.score_sum, slot.score_min);
+        let patch = std::mem::take(&mut slot.patch);
         let mut starts = std::mem::take(&mut slot.ring_starts);
         let kept = &mut self.slots[keep as usize];
         kept.first = kept.first.min(first);
         kept.pixels += pixels;
         kept.score_sum += sum;
+        kept.score_min = kept.score_min.min(min);
+        kept.patch.merge(patch);
         kept.ring_starts.append(&mut starts);
         self.slots[gone as usize].ring_starts = starts;
         self.merged.push(gone);

@@ -1,34 +1,47 @@
-//! Where the rings of a polygon meet although they must not.
+//! Where walls meet although they must not.
 
-use super::simplify::Point;
+use super::mesh::Point;
 
-/// A ring under test: its vertices (the first is not repeated) and which of them another ring of the
-/// polygon may touch.
-pub(super) struct TestRing {
+/// An arc under test.
+pub(super) struct Chain {
+    /// The first is not repeated in a closed chain; the ends of an open one are nodes, at which chains meet.
     pub(super) points: Vec<Point>,
-    pub(super) pinned: Vec<bool>,
+    pub(super) closed: bool,
 }
 
-/// Segment `1` of ring `0`: from that vertex to the next.
+impl Chain {
+    fn segments(&self) -> usize {
+        self.points.len() - usize::from(!self.closed)
+    }
+
+    fn segment(&self, chain: usize, i: usize) -> Segment {
+        let n = self.points.len();
+        Segment {
+            a: self.points[i],
+            b: self.points[(i + 1) % n],
+            nodes: [!self.closed && i == 0, !self.closed && i + 2 == n],
+            id: (chain, i),
+        }
+    }
+}
+
+/// Segment `1` of chain `0`: from that vertex to the next.
 pub(super) type SegmentId = (usize, usize);
 
 struct Segment {
     a: Point,
     b: Point,
+    /// Which of its ends are nodes.
+    nodes: [bool; 2],
     id: SegmentId,
 }
 
 /// The segments that cross, touch or nearly touch (closer than `clearance`) another one, except neighbours in
-/// a ring at their common vertex and two rings at a pinned vertex of both. May name a segment twice.
-pub(super) fn conflicts(rings: &[TestRing], clearance: f64) -> Vec<SegmentId> {
+/// a chain at their common vertex and two segments at a node of both. May name a segment twice.
+pub(super) fn conflicts(chains: &[Chain], clearance: f64) -> Vec<SegmentId> {
     let mut segments: Vec<Segment> = Vec::new();
-    for (ring, test) in rings.iter().enumerate() {
-        let n = test.points.len();
-        segments.extend((0..n).map(|i| Segment {
-            a: test.points[i],
-            b: test.points[(i + 1) % n],
-            id: (ring, i),
-        }));
+    for (index, chain) in chains.iter().enumerate() {
+        segments.extend((0..chain.segments()).map(|i| chain.segment(index, i)));
     }
     segments.sort_unstable_by(|s, t| s.a[0].min(s.b[0]).total_cmp(&t.a[0].min(t.b[0])));
     let mut found = Vec::new();
@@ -42,35 +55,32 @@ pub(super) fn conflicts(rings: &[TestRing], clearance: f64) -> Vec<SegmentId> {
             if t.a[1].max(t.b[1]) < top || t.a[1].min(t.b[1]) > bottom {
                 continue;
             }
-            if in_conflict(s, t, rings, clearance) {
+            if in_conflict(s, t, chains, clearance) {
                 found.extend([s.id, t.id]);
             }
         }
     }
-    crossings_at_pins(rings, &mut found);
     found
 }
 
-fn in_conflict(s: &Segment, t: &Segment, rings: &[TestRing], clearance: f64) -> bool {
-    let (ring, n) = (s.id.0, rings[s.id.0].points.len());
-    if ring == t.id.0 {
+fn in_conflict(s: &Segment, t: &Segment, chains: &[Chain], clearance: f64) -> bool {
+    if s.id.0 == t.id.0 {
+        let chain = &chains[s.id.0];
+        let follows = |s: &Segment, t: &Segment| {
+            s.id.1 + 1 == t.id.1 || (chain.closed && (s.id.1 + 1) % chain.segments() == t.id.1)
+        };
         // Neighbours may not fold back on each other.
-        if (s.id.1 + 1) % n == t.id.1 {
+        if follows(s, t) {
             return near(t.b, s, clearance) || near(s.a, t, clearance);
         }
-        if (t.id.1 + 1) % n == s.id.1 {
+        if follows(t, s) {
             return near(s.b, t, clearance) || near(t.a, s, clearance);
         }
-    } else {
-        let pinned = |segment: &Segment, end: usize| {
-            let pins = &rings[segment.id.0].pinned;
-            pins[(segment.id.1 + end) % pins.len()]
-        };
-        let (s_ends, t_ends) = ([s.a, s.b], [t.a, t.b]);
-        for (i, j) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-            if s_ends[i] == t_ends[j] && pinned(s, i) && pinned(t, j) {
-                return near(s_ends[1 - i], t, clearance) || near(t_ends[1 - j], s, clearance);
-            }
+    }
+    let (s_ends, t_ends) = ([s.a, s.b], [t.a, t.b]);
+    for (i, j) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        if s_ends[i] == t_ends[j] && s.nodes[i] && t.nodes[j] {
+            return near(s_ends[1 - i], t, clearance) || near(t_ends[1 - j], s, clearance);
         }
     }
     near(s.a, t, clearance)
@@ -80,38 +90,33 @@ fn in_conflict(s: &Segment, t: &Segment, rings: &[TestRing], clearance: f64) -> 
         || (side(s, t.a) != side(s, t.b) && side(t, s.a) != side(t, s.b))
 }
 
-/// Rings that touch at a pinned vertex must not change sides there.
-fn crossings_at_pins(rings: &[TestRing], found: &mut Vec<SegmentId>) {
-    let mut pins: Vec<(Point, usize, usize)> = Vec::new();
-    for (ring, test) in rings.iter().enumerate() {
-        let pinned = test.pinned.iter().enumerate().filter(|(_, pinned)| **pinned);
-        pins.extend(pinned.map(|(i, _)| (test.points[i], ring, i)));
-    }
-    pins.sort_unstable_by(|a, b| {
-        (a.0[0].total_cmp(&b.0[0])).then(a.0[1].total_cmp(&b.0[1])).then(a.1.cmp(&b.1))
-    });
-    for pair in pins.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
-        let (at, ring, i) = pair[0];
-        let (_, other, j) = pair[1];
-        let arms = |ring: usize, i: usize| {
-            let points = &rings[ring].points;
-            let n = points.len();
-            let before = (i + n - 1) % n;
-            [(points[before], (ring, before)), (points[(i + 1) % n], (ring, i))]
-        };
-        let [a, b] = arms(ring, i);
-        let [c, d] = arms(other, j);
-        if in_wedge(at, a.0, b.0, c.0) != in_wedge(at, a.0, b.0, d.0) {
-            found.extend([a.1, b.1, c.1, d.1]);
+/// The walls at nodes around which they no longer stand in the order in which they stood in `raw`.
+pub(super) fn turned_nodes(raw: &[Chain], now: &[Chain]) -> Vec<SegmentId> {
+    // By node: the walls that leave it, with their raw and present directions.
+    let mut arms: Vec<(Point, f64, f64, SegmentId)> = Vec::new();
+    for (index, (raw, now)) in raw.iter().zip(now).enumerate().filter(|(_, (raw, _))| !raw.closed) {
+        let (r, n) = (raw.points.len(), now.points.len());
+        let ends = [
+            (raw.points[0], raw.points[1], now.points[1], 0),
+            (raw.points[r - 1], raw.points[r - 2], now.points[n - 2], now.segments() - 1),
+        ];
+        for (node, raw, now, segment) in ends {
+            let direction = |to: Point| (to[1] - node[1]).atan2(to[0] - node[0]);
+            arms.push((node, direction(raw), direction(now), (index, segment)));
         }
     }
-}
-
-/// Whether a ray from `at` that turns from `from` to `to` passes `point` on its way.
-fn in_wedge(at: Point, from: Point, to: Point, point: Point) -> bool {
-    let angle = |p: Point| (p[1] - at[1]).atan2(p[0] - at[0]);
-    let turn = |p: Point| (angle(p) - angle(from)).rem_euclid(std::f64::consts::TAU);
-    turn(point) < turn(to)
+    arms.sort_unstable_by(|a, b| {
+        (a.0[0].total_cmp(&b.0[0])).then(a.0[1].total_cmp(&b.0[1])).then(a.1.total_cmp(&b.1))
+    });
+    let mut found = Vec::new();
+    for node in arms.chunk_by(|a, b| a.0 == b.0) {
+        // Going around once in the old order, the new directions pass their end once.
+        let falls = (0..node.len()).filter(|&i| node[i].2 >= node[(i + 1) % node.len()].2);
+        if node.len() > 2 && falls.count() != 1 {
+            found.extend(node.iter().map(|arm| arm.3));
+        }
+    }
+    found
 }
 
 fn side(s: &Segment, p: Point) -> bool {
@@ -143,16 +148,16 @@ pub(super) fn doubled_area(points: &[Point]) -> f64 {
 
 /// Holes (rings after the first) that do not lie inside the first ring and outside all others, each with a point
 /// on it. The rings must be free of conflicts.
-pub(super) fn misplaced_holes(rings: &[TestRing]) -> Vec<(usize, Point)> {
+pub(super) fn misplaced_holes(rings: &[Vec<Point>]) -> Vec<(usize, Point)> {
     if rings.len() < 2 {
         return Vec::new();
     }
     let bands = Bands::new(rings);
-    let expected = if doubled_area(&rings[0].points) > 0.0 { 1 } else { -1 };
+    let expected = if doubled_area(&rings[0]) > 0.0 { 1 } else { -1 };
     let holes = rings.iter().enumerate().skip(1);
     holes
-        .map(|(ring, test)| {
-            let (a, b) = (test.points[0], test.points[1]);
+        .map(|(ring, points)| {
+            let (a, b) = (points[0], points[1]);
             (ring, [f64::midpoint(a[0], b[0]), f64::midpoint(a[1], b[1])])
         })
         .filter(|&(ring, point)| bands.winding(point, ring) != expected)
@@ -167,20 +172,20 @@ struct Bands {
 }
 
 impl Bands {
-    fn new(rings: &[TestRing]) -> Self {
-        let points = || rings.iter().flat_map(|ring| &ring.points);
+    fn new(rings: &[Vec<Point>]) -> Self {
+        let points = || rings.iter().flatten();
         let top = points().map(|p| p[1]).fold(f64::INFINITY, f64::min);
         let bottom = points().map(|p| p[1]).fold(f64::NEG_INFINITY, f64::max);
         let count = (points().count() / 4).max(1);
         let height = ((bottom - top) / count as f64).max(f64::MIN_POSITIVE);
         let mut bands = Self { top, height, segments: Vec::new() };
         bands.segments.resize_with(count, Vec::new);
-        for (ring, test) in rings.iter().enumerate() {
-            let n = test.points.len();
-            for i in 0..n {
-                let (a, b) = (test.points[i], test.points[(i + 1) % n]);
+        for (ring, points) in rings.iter().enumerate() {
+            for (i, &a) in points.iter().enumerate() {
+                let b = points[(i + 1) % points.len()];
                 for band in bands.of(a[1].min(b[1]))..=bands.of(a[1].max(b[1])) {
-                    bands.segments[band].push(Segment { a, b, id: (ring, i) });
+                    let segment = Segment { a, b, nodes: [false; 2], id: (ring, i) };
+                    bands.segments[band].push(segment);
                 }
             }
         }

@@ -8,25 +8,34 @@
 //! the scene's height. [`run`] goes from file to file, [`Polygonizer`] takes rows as they are made,
 //! [`polygons_of`] serves scores in memory.
 
+mod attributes;
 mod bits;
 mod components;
 mod conflicts;
+mod contour;
+mod draft;
+mod line;
+mod mesh;
 mod morphology;
+mod neighbours;
 mod outline;
+mod parts;
+mod patch;
 mod rings;
 mod simplify;
 mod source;
 mod stream;
 mod sweep;
 mod threshold;
+mod watershed;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use serde::Serialize;
 
-pub use crate::config::polygonize::PolygonizeOptions;
-pub use outline::Outline;
+pub use crate::config::polygonize::{OutlineForm, PolygonizeOptions};
+pub use outline::{Confidence, Outline};
 pub use source::{Kind, Scores};
 pub use stream::{Counts, Polygonizer, polygons_of};
 pub use threshold::{FULL, NODATA, score_of};
@@ -57,7 +66,7 @@ pub struct Report {
 }
 
 /// Reads the scores raster `scores` and writes its buildings to `out` (format by extension), with the attributes
-/// `id` (from 1, in reading order of the first pixels), `area_m2`, `confidence` and `scene`.
+/// of [`Outline`] and `scene`.
 ///
 /// # Errors
 /// An option out of range; no readable scores; `out` exists and `overwrite` is false, or cannot be written.
@@ -80,7 +89,7 @@ pub fn run(
     Ok(report)
 }
 
-/// Reads the scores raster `scores` and appends its buildings to `writer`, numbered on from those that it holds.
+/// Reads the scores raster `scores` and appends its buildings to `writer`.
 ///
 /// # Errors
 /// An option out of range; no readable scores; the disk is full.
@@ -186,11 +195,11 @@ fn polygonize_strips(
     writer.push(polygonizer.finish())
 }
 
-/// Writes the buildings of one or more scenes into one file and numbers them.
+/// Writes the buildings of one or more scenes into one file.
 pub struct BuildingWriter {
     layer: LayerWriter,
     crs: Option<Crs>,
-    written: i64,
+    written: u64,
 }
 
 impl BuildingWriter {
@@ -200,9 +209,13 @@ impl BuildingWriter {
     /// As [`LayerWriter::create`].
     pub fn create(path: &Path, crs: Option<Crs>) -> Result<Self> {
         let fields = [
-            ("id", FieldKind::Int),
+            ("id", FieldKind::Text),
             ("area_m2", FieldKind::Real),
+            ("perimeter_m", FieldKind::Real),
             ("confidence", FieldKind::Real),
+            ("confidence_min", FieldKind::Real),
+            ("orientation_deg", FieldKind::Real),
+            ("n_vertices", FieldKind::Int),
             ("scene", FieldKind::Text),
         ];
         let layer = LayerWriter::create(path, "buildings", crs.as_ref(), &fields)?;
@@ -220,7 +233,7 @@ impl BuildingWriter {
 
     /// Buildings written so far.
     pub fn written(&self) -> u64 {
-        self.written.unsigned_abs()
+        self.written
     }
 
     /// Writes what is left and closes the file.
@@ -257,11 +270,15 @@ impl SceneWriter<'_> {
             };
             self.file.written += 1;
             self.area_m2_total += outline.area_m2;
+            // Square centimetres and thousandths say all there is to say.
             let values = [
-                Value::Int(self.file.written),
-                // Square centimetres and thousandths say all there is to say.
+                Value::Text(&outline.id),
                 Value::Real(rounded(outline.area_m2, 1e2)),
-                Value::Real(rounded(f64::from(outline.confidence), 1e3)),
+                Value::Real(rounded(outline.perimeter_m, 1e2)),
+                Value::Real(rounded(f64::from(outline.confidence.mean), 1e3)),
+                Value::Real(rounded(f64::from(outline.confidence.min), 1e3)),
+                Value::Real(rounded(outline.orientation_deg, 1e1)),
+                Value::Int(outline.vertices as i64),
                 Value::Text(self.name),
             ];
             self.file.layer.push(&polygon.into(), &values)?;

@@ -1,35 +1,56 @@
-//! A traced component -> a building outline in the scene's CRS.
+//! A traced component -> building outlines in the scene's CRS.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use geo::CoordsIter;
 
-use geo::{Area, BoundingRect};
-
+use super::attributes::measure;
+use super::contour::{Field, along_edges, along_shared_edges, through_pixels};
+use super::mesh::{Mesh, Point};
+use super::parts::{Part, Parts};
+use super::patch::ScoreWindow;
 use super::rings::{Ring, Rings};
-use super::simplify::{Point, RawRing, simplify};
+use super::simplify::simplify;
 use super::sweep::Traced;
 use super::threshold::FULL;
-use crate::config::polygonize::PolygonizeOptions;
-use crate::geo::measure::AreaMeter;
-use crate::geo::{Crs, Grid};
+use super::watershed::Rule;
+use crate::config::polygonize::{OutlineForm, PolygonizeOptions};
+use crate::geo::Grid;
 
 /// A building.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outline {
+    /// From its place alone: the same in every run and however the scene was cut.
+    pub id: String,
     /// A valid polygon in the CRS of the scores (pixel coordinates where they have none); on a map the outer
     /// ring runs counter-clockwise and holes clockwise.
     pub polygon: geo::Polygon<f64>,
     /// Its area on the ground; square pixels where the scores have no georeference.
     pub area_m2: f64,
-    /// Mean score of its pixels, 0..=1.
-    pub confidence: f32,
+    /// Length of all its walls on the ground, courtyards included.
+    pub perimeter_m: f64,
+    /// Direction of its longer axis, degrees clockwise from grid north, 0..180.
+    pub orientation_deg: f64,
+    /// Corners of all rings.
+    pub vertices: usize,
+    /// How sure the scores are of it.
+    pub confidence: Confidence,
+}
+
+/// Scores of one building, 0..=1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Confidence {
+    /// Mean over its pixels.
+    pub mean: f32,
+    /// The lowest of its pixels.
+    pub min: f32,
 }
 
 /// What became of a component.
-pub(super) enum Outcome {
-    Building(Outline),
-    /// Smaller than the least area.
-    Small,
+#[derive(Default)]
+pub(super) struct Finished {
+    pub(super) outlines: Vec<Outline>,
+    /// Buildings smaller than the least area.
+    pub(super) small: usize,
+    pub(super) holes_filled: usize,
 }
 
 /// All that outlines need to know of the scene and the options.
@@ -39,77 +60,145 @@ pub(super) struct Finisher {
     gsd_m: (f64, f64),
     min_area_m2: f64,
     min_hole_m2: f64,
-    /// 0: outlines follow pixel edges.
+    form: OutlineForm,
+    /// The threshold as a score.
+    level: f64,
+    split: Option<Rule>,
+    /// 0: outlines stay raw.
     tolerance_m: f64,
 }
 
 impl Finisher {
     pub(super) fn new(grid: &Grid, options: &PolygonizeOptions) -> Self {
         let gsd_m = grid.gsd_m.unwrap_or((1.0, 1.0));
-        let tolerance_m = match options.simplify_m {
-            tolerance if tolerance > 0.0 => tolerance.max(gsd_m.0.max(gsd_m.1)),
-            _ => 0.0,
+        let least_m = match options.outline {
+            OutlineForm::Pixel => gsd_m.0.max(gsd_m.1),
+            OutlineForm::Subpixel => 0.0,
         };
-        let (min_area_m2, min_hole_m2) = (options.min_area_m2, options.min_hole_m2);
-        Self { grid: grid.clone(), gsd_m, min_area_m2, min_hole_m2, tolerance_m }
+        let simplified = options.simplify_m > 0.0;
+        let split = (options.split_neck > 0.0)
+            .then_some(Rule { neck: options.split_neck, min_part_m2: options.split_min_m2 });
+        Self {
+            grid: grid.clone(),
+            gsd_m,
+            min_area_m2: options.min_area_m2,
+            min_hole_m2: options.min_hole_m2,
+            form: options.outline,
+            level: options.threshold * f64::from(FULL),
+            split,
+            tolerance_m: if simplified { options.simplify_m.max(least_m) } else { 0.0 },
+        }
     }
 
-    /// The outline of a component, and how many of its holes were filled.
-    pub(super) fn outline(&self, traced: &Traced) -> (Outcome, usize) {
+    /// Whether the scores in and around components are needed.
+    pub(super) fn needs_scores(&self) -> bool {
+        self.split.is_some() || self.form == OutlineForm::Subpixel
+    }
+
+    /// How far above its first pixel an outline may reach, px.
+    pub(super) fn reach_px(&self) -> f64 {
+        2.0 + 2.0 * self.tolerance_m / self.gsd_m.1
+    }
+
+    /// Whether outlines stray from the pixels, so that two may overlap.
+    pub(super) fn strays(&self) -> bool {
+        self.tolerance_m > 0.0
+    }
+
+    /// The buildings of a component.
+    pub(super) fn finish(&self, traced: &Traced) -> Finished {
         let pixel_m2 = self.gsd_m.0 * self.gsd_m.1;
-        let Some(mut rings) = Rings::new(traced) else { return (Outcome::Small, 0) };
+        let nothing = Finished { small: 1, ..Finished::default() };
+        let Some(mut rings) = Rings::new(traced) else { return nothing };
         let holes = rings.holes.len();
         rings
             .holes
             .retain(|hole| hole.area_px.unsigned_abs() as f64 * pixel_m2 >= self.min_hole_m2);
-        let filled = holes - rings.holes.len();
+        let holes_filled = holes - rings.holes.len();
         let area_px = rings.exterior.area_px + rings.holes.iter().map(|h| h.area_px).sum::<i64>();
         // Simplifying does not double an area: what is far too small needs no outline.
         if area_px as f64 * pixel_m2 < 0.5 * self.min_area_m2 {
-            return (Outcome::Small, filled);
+            return Finished { holes_filled, ..nothing };
         }
-        let polygon = self.place(self.simplified(&rings));
-        let area_m2 = self.area_m2(&polygon);
-        if area_m2 < self.min_area_m2 {
-            return (Outcome::Small, filled);
+        let window = self.needs_scores().then(|| traced.patch.window()).flatten();
+        let parts = window.as_ref().zip(self.split.as_ref()).and_then(|(window, rule)| {
+            // What cannot fall into two large enough parts need not be tried.
+            let divisible = area_px as f64 * pixel_m2 >= 2.0 * rule.min_part_m2;
+            divisible.then(|| Parts::new(&rings, window, self.gsd_m, rule)).flatten()
+        });
+        let confidence = match &parts {
+            None => vec![Confidence::new(traced.score_sum, traced.pixels, traced.score_min)],
+            Some(parts) => {
+                let of = |part: &Part| Confidence::new(part.score_sum, part.pixels, part.score_min);
+                parts.buildings.iter().map(of).collect()
+            }
+        };
+        let raw = self.raw(&rings, window.as_ref(), parts.as_ref());
+        let mesh = match self.tolerance_m > 0.0 {
+            true => simplify(&raw, self.tolerance_m, self.gsd_m.0.min(self.gsd_m.1)),
+            false => raw,
+        };
+        let mut finished = Finished { holes_filled, ..Finished::default() };
+        for (rings, confidence) in mesh.buildings.iter().zip(confidence) {
+            let polygon = self.place(rings.iter().map(|ring| mesh.ring_points(ring)));
+            match self.outline(polygon, confidence) {
+                Some(outline) => finished.outlines.push(outline),
+                None => finished.small += 1,
+            }
         }
-        let confidence = traced.score_sum as f64 / (traced.pixels as f64 * f64::from(FULL));
-        (Outcome::Building(Outline { polygon, area_m2, confidence: confidence as f32 }), filled)
+        finished
     }
 
-    /// Rings in metres, the outer one first.
-    fn simplified(&self, rings: &Rings) -> Vec<Vec<Point>> {
-        let all = || std::iter::once(&rings.exterior).chain(&rings.holes);
-        let metres = |ring: &Ring| -> Vec<Point> {
-            let corners = ring.corners.iter();
-            corners
-                .map(|c| [f64::from(c.col) * self.gsd_m.0, f64::from(c.row) * self.gsd_m.1])
-                .collect()
+    /// Outlines as the pixels give them.
+    fn raw(&self, rings: &Rings, window: Option<&ScoreWindow>, parts: Option<&Parts>) -> Mesh {
+        let one = [rings.all()];
+        let several: Vec<Vec<&Ring>>;
+        let buildings = match parts {
+            None => one.as_slice(),
+            Some(parts) => {
+                several = parts.buildings.iter().map(|part| part.rings.all()).collect();
+                several.as_slice()
+            }
         };
-        if self.tolerance_m <= 0.0 {
-            return all().map(metres).collect();
+        match (self.form, window) {
+            (OutlineForm::Subpixel, Some(window)) => {
+                let labels = parts.map(|parts| parts.labels.as_slice());
+                through_pixels(buildings, self.gsd_m, &Field { window, labels, level: self.level })
+            }
+            _ if parts.is_some() => along_shared_edges(buildings, self.gsd_m),
+            _ => along_edges(buildings, self.gsd_m),
         }
-        let mut visits: HashMap<(u32, u32), u32> = HashMap::new();
-        for corner in all().flat_map(|ring| &ring.corners).filter(|corner| corner.pinch) {
-            *visits.entry((corner.col, corner.row)).or_default() += 1;
+    }
+
+    /// `None` where it is too small.
+    pub(super) fn outline(
+        &self,
+        polygon: geo::Polygon<f64>,
+        confidence: Confidence,
+    ) -> Option<Outline> {
+        let measures = measure(&polygon, &self.grid)?;
+        if measures.area_m2 < self.min_area_m2 {
+            return None;
         }
-        let raw: Vec<RawRing> = all()
-            .map(|ring| {
-                let pinned = ring.corners.iter().map(|corner| {
-                    corner.pinch && visits.get(&(corner.col, corner.row)).is_some_and(|n| *n > 1)
-                });
-                RawRing { points: metres(ring), pinned: pinned.collect() }
-            })
-            .collect();
-        simplify(&raw, self.tolerance_m, self.gsd_m.0.min(self.gsd_m.1))
+        let rings = 1 + polygon.interiors().len();
+        Some(Outline {
+            id: measures.id,
+            area_m2: measures.area_m2,
+            perimeter_m: measures.perimeter_m,
+            orientation_deg: measures.orientation_deg,
+            // Each ring's first corner is written twice.
+            vertices: polygon.coords_count() - rings,
+            confidence,
+            polygon,
+        })
     }
 
     /// From metres in the scene to the CRS.
-    fn place(&self, rings: Vec<Vec<Point>>) -> geo::Polygon<f64> {
+    fn place(&self, rings: impl Iterator<Item = Vec<Point>>) -> geo::Polygon<f64> {
         let g = &self.grid.transform.0;
         // Rows run down: on a map that is not mirrored, rings keep the direction they have on a screen.
         let mirrored = g[1] * g[5] - g[2] * g[4] > 0.0;
-        let mut rings = rings.into_iter().map(|ring| {
+        let mut rings = rings.map(|ring| {
             let mut coords: Vec<geo::Coord<f64>> = ring
                 .into_iter()
                 .map(|[x, y]| {
@@ -126,39 +215,11 @@ impl Finisher {
         // Closes the rings.
         geo::Polygon::new(exterior, rings.collect())
     }
-
-    /// Area on the ellipsoid: the planar area times the ground area of a CRS unit at the polygon's middle.
-    /// That scale is geodesic; across a building it changes by less than 1e-6, and one square costs far less
-    /// than all vertices of an outline.
-    fn area_m2(&self, polygon: &geo::Polygon<f64>) -> f64 {
-        let Some(bounds) = polygon.bounding_rect() else { return 0.0 };
-        let g = &self.grid.transform.0;
-        let half = |a: f64, b: f64| 0.5 * SCALE_SQUARE_PX * (a.abs() + b.abs());
-        let (dx, dy) = (half(g[1], g[2]), half(g[4], g[5]));
-        let geo::Coord { x, y } = bounds.center();
-        let square = geo::Rect::new((x - dx, y - dy), (x + dx, y + dy)).to_polygon();
-        polygon.unsigned_area() * self.geodesic_area_m2(&square) / square.unsigned_area()
-    }
-
-    fn geodesic_area_m2(&self, polygon: &geo::Polygon<f64>) -> f64 {
-        // A meter is costly to make and belongs to a thread.
-        thread_local! {
-            static METER: RefCell<Option<(Option<Crs>, AreaMeter)>> = const { RefCell::new(None) };
-        }
-        METER.with_borrow_mut(|meter| {
-            let crs = &self.grid.crs;
-            let kept = meter.take().filter(|(of, _)| of == crs);
-            let (of, made) = kept.unwrap_or_else(|| {
-                let middle = (self.grid.width as f64 / 2.0, self.grid.height as f64 / 2.0);
-                let (x, y) = self.grid.transform.apply(middle.0, middle.1);
-                (crs.clone(), AreaMeter::new(crs.as_ref(), x, y))
-            });
-            let area = made.area_m2(polygon);
-            *meter = Some((of, made));
-            area
-        })
-    }
 }
 
-/// Side of the square whose ground area is measured: large against rounding, small against the Earth.
-const SCALE_SQUARE_PX: f64 = 64.0;
+impl Confidence {
+    fn new(score_sum: u64, pixels: u64, score_min: u8) -> Self {
+        let mean = score_sum as f64 / (pixels.max(1) as f64 * f64::from(FULL));
+        Self { mean: mean as f32, min: f32::from(score_min) / f32::from(FULL) }
+    }
+}

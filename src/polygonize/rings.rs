@@ -22,6 +22,11 @@ pub(super) struct Rings {
 }
 
 impl Rings {
+    /// The outer ring, then the holes.
+    pub(super) fn all(&self) -> Vec<&Ring> {
+        std::iter::once(&self.exterior).chain(&self.holes).collect()
+    }
+
     /// Splits chains that pass a corner twice there: what they enclose is a hole that touches another ring
     /// in one point. `None` only for an empty component.
     pub(super) fn new(traced: &Traced) -> Option<Self> {
@@ -102,10 +107,10 @@ mod tests {
                 let x = x as u32;
                 match runs.last_mut().filter(|run| run.end == x) {
                     Some(run) => (run.end, run.score_sum) = (x + 1, run.score_sum + 1),
-                    None => runs.push(Run { start: x, end: x + 1, score_sum: 1 }),
+                    None => runs.push(Run { start: x, end: x + 1, score_sum: 1, score_min: 1 }),
                 }
             }
-            sweep.push(&runs, &mut done);
+            sweep.push(&runs, &[], &mut done);
         }
         sweep.finish(&mut done);
         assert_eq!(sweep.earliest_open(), None);

@@ -6,7 +6,8 @@ use rayon::prelude::*;
 
 use super::bits;
 use super::morphology::Morphology;
-use super::outline::{Finisher, Outcome, Outline};
+use super::neighbours::Neighbours;
+use super::outline::{Finished, Finisher, Outline};
 use super::sweep::{Run, Sweep, Traced};
 use super::threshold::{foreground, lowest_score, valid};
 use crate::config::polygonize::PolygonizeOptions;
@@ -15,7 +16,7 @@ use crate::geo::Grid;
 /// What has been counted so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Outlines handed on or ready to be.
+    /// Outlines handed on.
     pub buildings: u64,
     /// Components left out because they were smaller than the least area.
     pub dropped_small: u64,
@@ -39,7 +40,9 @@ pub struct Polygonizer {
     sweep: Sweep,
     finisher: Finisher,
     /// Finished buildings by their first pixel.
-    waiting: BTreeMap<(u32, u32), Outline>,
+    waiting: BTreeMap<(u32, u32), Vec<Outline>>,
+    /// Absent where outlines follow the pixels exactly.
+    neighbours: Option<Neighbours>,
     counts: Counts,
 }
 
@@ -48,14 +51,19 @@ impl Polygonizer {
     /// rows may come). The options must have passed [`PolygonizeOptions::validate`].
     pub fn new(grid: &Grid, options: &PolygonizeOptions) -> Self {
         let gsd_m = grid.gsd_m.unwrap_or((1.0, 1.0));
+        let finisher = Finisher::new(grid, options);
+        let sweep =
+            if finisher.needs_scores() { Sweep::keeping_scores() } else { Sweep::default() };
+        let neighbours = finisher.strays().then(|| Neighbours::new(&grid.transform, grid.width));
         Self {
             width: grid.width,
             lowest_score: lowest_score(options.threshold),
             morphology: Morphology::new(grid.width, gsd_m, options.closing_m, options.opening_m),
             scores: VecDeque::new(),
-            sweep: Sweep::default(),
-            finisher: Finisher::new(grid, options),
+            sweep,
+            finisher,
             waiting: BTreeMap::new(),
+            neighbours,
             counts: Counts::default(),
         }
     }
@@ -67,21 +75,23 @@ impl Polygonizer {
         if self.width == 0 {
             return Vec::new();
         }
-        let runs = if self.morphology.is_identity() {
+        if self.morphology.is_identity() {
             let rows = scores.par_chunks_exact(self.width).with_min_len(MIN_ROWS_PER_TASK);
-            rows.map(|row| runs_of(&foreground(row, self.lowest_score), row)).collect()
+            let rows = rows.map(|row| (runs_of(&foreground(row, self.lowest_score), row), row));
+            let rows: Vec<(Vec<Run>, &[u8])> = rows.collect();
+            self.take(rows.into_iter(), false)
         } else {
-            self.smoothed_runs(scores)
-        };
-        self.take(&runs, false)
+            let rows = self.smoothed_runs(scores);
+            self.take(rows.iter().map(|(runs, scores)| (runs, scores)), false)
+        }
     }
 
     /// No more rows will come: returns the remaining buildings.
     pub fn finish(&mut self) -> Vec<Outline> {
         let mut rows = Vec::new();
         self.morphology.finish(&mut |row| rows.push(row));
-        let runs = self.runs_after_morphology(&rows);
-        self.take(&runs, true)
+        let rows = self.runs_after_morphology(&rows);
+        self.take(rows.iter().map(|(runs, scores)| (runs, scores)), true)
     }
 
     /// What has been counted so far.
@@ -89,8 +99,8 @@ impl Polygonizer {
         self.counts
     }
 
-    /// Threshold, closing, opening; the runs of the rows that are done.
-    fn smoothed_runs(&mut self, scores: &[u8]) -> Vec<Vec<Run>> {
+    /// Threshold, closing, opening; runs and scores of the rows that are done.
+    fn smoothed_runs(&mut self, scores: &[u8]) -> Vec<(Vec<Run>, Vec<u8>)> {
         let chunks = scores.par_chunks_exact(self.width).with_min_len(MIN_ROWS_PER_TASK);
         let rows: Vec<_> = chunks
             .map(|row| (foreground(row, self.lowest_score), valid(row), row.to_vec()))
@@ -103,35 +113,35 @@ impl Polygonizer {
         self.runs_after_morphology(&done)
     }
 
-    fn runs_after_morphology(&mut self, rows: &[Vec<u64>]) -> Vec<Vec<Run>> {
+    fn runs_after_morphology(&mut self, rows: &[Vec<u64>]) -> Vec<(Vec<Run>, Vec<u8>)> {
         let scores: Vec<Vec<u8>> = self.scores.drain(..rows.len().min(self.scores.len())).collect();
         rows.par_iter()
             .with_min_len(MIN_ROWS_PER_TASK)
-            .zip(&scores)
-            .map(|(row, scores)| runs_of(row, scores))
+            .zip(scores)
+            .map(|(row, scores)| (runs_of(row, &scores), scores))
             .collect()
     }
 
-    /// Traces rows of runs and finishes what is complete.
-    fn take(&mut self, rows: &[Vec<Run>], last: bool) -> Vec<Outline> {
+    /// Traces rows of runs, given with their scores, and finishes what is complete.
+    fn take(
+        &mut self,
+        rows: impl Iterator<Item = (impl AsRef<[Run]>, impl AsRef<[u8]>)>,
+        last: bool,
+    ) -> Vec<Outline> {
         let mut traced: Vec<Traced> = Vec::new();
-        for runs in rows {
-            self.sweep.push(runs, &mut |component| traced.push(component));
+        for (runs, scores) in rows {
+            let done = &mut |component| traced.push(component);
+            self.sweep.push(runs.as_ref(), scores.as_ref(), done);
         }
         if last {
             self.sweep.finish(&mut |component| traced.push(component));
         }
-        let outlines: Vec<_> =
-            traced.par_iter().map(|traced| (traced.first, self.finisher.outline(traced))).collect();
-        for (first, (outcome, filled)) in outlines {
-            self.counts.holes_filled += filled as u64;
-            match outcome {
-                Outcome::Building(outline) => {
-                    self.counts.buildings += 1;
-                    self.waiting.insert(first, outline);
-                }
-                Outcome::Small => self.counts.dropped_small += 1,
-            }
+        let finished: Vec<_> =
+            traced.par_iter().map(|traced| (traced.first, self.finisher.finish(traced))).collect();
+        for (first, Finished { outlines, small, holes_filled }) in finished {
+            self.counts.dropped_small += small as u64;
+            self.counts.holes_filled += holes_filled as u64;
+            self.waiting.insert(first, outlines);
         }
         let ready = match self.sweep.earliest_open() {
             None => std::mem::take(&mut self.waiting),
@@ -140,7 +150,29 @@ impl Polygonizer {
                 std::mem::replace(&mut self.waiting, later)
             }
         };
-        ready.into_values().collect()
+        let mut outlines = Vec::new();
+        for ((row, _), component) in ready {
+            self.settle(row, component, &mut outlines);
+        }
+        self.counts.buildings += outlines.len() as u64;
+        outlines
+    }
+
+    /// Takes from the buildings of a component, whose first pixel lies in `row`, what others have before them.
+    fn settle(&mut self, row: u32, component: Vec<Outline>, outlines: &mut Vec<Outline>) {
+        let Some(neighbours) = &mut self.neighbours else { return outlines.extend(component) };
+        neighbours.pass(f64::from(row) - self.finisher.reach_px());
+        for outline in component {
+            let settled = match neighbours.settle(outline.polygon.clone()) {
+                Some((_, false)) => Some(outline),
+                Some((polygon, true)) => self.finisher.outline(polygon, outline.confidence),
+                None => None,
+            };
+            match settled {
+                Some(outline) => outlines.push(outline),
+                None => self.counts.dropped_small += 1,
+            }
+        }
     }
 }
 
@@ -150,8 +182,13 @@ const MIN_ROWS_PER_TASK: usize = 16;
 fn runs_of(row: &[u64], scores: &[u8]) -> Vec<Run> {
     let mut runs = Vec::new();
     bits::for_each_run(row, scores.len(), |start, end| {
-        let score_sum = scores[start..end].iter().map(|&score| u32::from(score)).sum();
-        runs.push(Run { start: start as u32, end: end as u32, score_sum });
+        let scores = &scores[start..end];
+        runs.push(Run {
+            start: start as u32,
+            end: end as u32,
+            score_sum: scores.iter().map(|&score| u32::from(score)).sum(),
+            score_min: scores.iter().copied().min().unwrap_or_default(),
+        });
     });
     runs
 }

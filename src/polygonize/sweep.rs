@@ -9,6 +9,7 @@
 //! Outlines have the foreground at their left hand (on a screen: outer rings run counter-clockwise).
 
 use super::components::Components;
+use super::patch::Patch;
 
 /// A maximal run of foreground pixels in one row: columns `start..end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,7 @@ pub(super) struct Run {
     pub(super) start: u32,
     pub(super) end: u32,
     pub(super) score_sum: u32,
+    pub(super) score_min: u8,
 }
 
 /// A vertex of an outline: the upper-left corner of the pixel (col, row).
@@ -35,6 +37,9 @@ pub(super) struct Traced {
     pub(super) first: (u32, u32),
     pub(super) pixels: u64,
     pub(super) score_sum: u64,
+    pub(super) score_min: u8,
+    /// Scores in and around it, where the sweep keeps them.
+    pub(super) patch: Patch,
     pub(super) corners: Vec<Corner>,
     /// Where each chain ends in `corners`.
     pub(super) chain_ends: Vec<usize>,
@@ -65,13 +70,29 @@ pub(super) struct Sweep {
     vertices: Vec<Vertex>,
     free: Vec<u32>,
     components: Components,
+    keeps_scores: bool,
+    /// Scores of the last row, where they are kept.
+    scores: Vec<u8>,
 }
 
 impl Sweep {
-    /// Takes the next row's runs (left to right, not touching); hands on components that ended above it.
-    pub(super) fn push(&mut self, runs: &[Run], done: &mut impl FnMut(Traced)) {
+    /// A sweep that keeps the scores in and around every component.
+    pub(super) fn keeping_scores() -> Self {
+        Self { keeps_scores: true, ..Self::default() }
+    }
+
+    /// A sweep whose first row has another number than 0.
+    pub(super) fn starting_at(row: u32) -> Self {
+        Self { row, ..Self::default() }
+    }
+
+    /// Takes the next row's runs (left to right, not touching) and its scores; hands on components that ended above it.
+    pub(super) fn push(&mut self, runs: &[Run], scores: &[u8], done: &mut impl FnMut(Traced)) {
         if !(runs.is_empty() && self.runs.is_empty()) {
             self.label(runs);
+            if self.keeps_scores {
+                self.keep_scores(runs, scores);
+            }
             self.trace(runs);
             self.emit_ended(done);
             std::mem::swap(&mut self.labels, &mut self.next_labels);
@@ -79,12 +100,16 @@ impl Sweep {
             self.runs.clear();
             self.runs.extend_from_slice(runs);
         }
+        if self.keeps_scores {
+            self.scores.clear();
+            self.scores.extend_from_slice(scores);
+        }
         self.row += 1;
     }
 
     /// The scene has ended: all components are done.
     pub(super) fn finish(&mut self, done: &mut impl FnMut(Traced)) {
-        self.push(&[], done);
+        self.push(&[], &[], done);
     }
 
     /// The lowest `first` of the components that may still grow.
@@ -118,12 +143,31 @@ impl Sweep {
             let component = self.components.get(label);
             component.pixels += u64::from(run.end - run.start);
             component.score_sum += u64::from(run.score_sum);
+            component.score_min = component.score_min.min(run.score_min);
             component.last_row = self.row;
             self.next_labels.push(label);
         }
         for label in &mut self.next_labels {
             *label = self.components.find(*label);
             self.components.get(*label).last_row = self.row;
+        }
+    }
+
+    /// Gives the components the scores of the new row that are theirs or beside theirs, and those of the last row above them.
+    fn keep_scores(&mut self, runs: &[Run], scores: &[u8]) {
+        for (run, &label) in runs.iter().zip(&self.next_labels) {
+            let patch = &mut self.components.get(label).patch;
+            patch.add_run(self.row, run, scores);
+            if self.row > 0 {
+                patch.add_beside(self.row - 1, run, &self.runs, &self.scores);
+            }
+        }
+        // Past the last row there are no scores.
+        if !scores.is_empty() {
+            for (run, &label) in self.runs.iter().zip(&self.labels) {
+                let label = self.components.find(label);
+                self.components.get(label).patch.add_beside(self.row, run, runs, scores);
+            }
         }
     }
 
@@ -233,6 +277,8 @@ impl Sweep {
                 first: component.first,
                 pixels: component.pixels,
                 score_sum: component.score_sum,
+                score_min: component.score_min,
+                patch: std::mem::take(&mut component.patch),
                 corners: Vec::new(),
                 chain_ends: Vec::new(),
             };
