@@ -112,7 +112,10 @@ pub fn append(
     if source.kind() == Kind::Mask {
         tracing::info!("{}: taken as a mask: all but 0 is building", scores.display());
     }
-    let mut polygonizer = Polygonizer::new(&grid, options);
+    // A mask does not say where between two pixels the wall stands.
+    let outline = if source.kind() == Kind::Mask { OutlineForm::Pixel } else { options.outline };
+    let mut polygonizer =
+        Polygonizer::new(&grid, &PolygonizeOptions { outline, ..options.clone() });
     let mut scene = writer.scene(scene_name, grid.crs.as_ref())?;
     let bar = progress.bar("polygonize", grid.height as u64, "rows");
     std::thread::scope(|scope| {
@@ -170,6 +173,8 @@ fn read_ahead<'scope>(
         let rows = strip_rows(width);
         for row in (0..height).step_by(rows) {
             let strip = source.read_rows(row, rows.min(height - row));
+            // Strips end with blocks; those of a whole scene would fill GDAL's cache.
+            let strip = strip.and_then(|strip| source.forget_blocks().map(|()| strip));
             let failed = strip.is_err();
             // Nobody listens after an error of the writer.
             if sender.send(strip).is_err() || failed {

@@ -58,6 +58,14 @@ impl Scores {
         self.kind
     }
 
+    /// See [`Band::forget_blocks`].
+    ///
+    /// # Errors
+    /// GDAL gives the band no more.
+    pub fn forget_blocks(&self) -> Result<()> {
+        self.band.forget_blocks()
+    }
+
     /// Rows `row..row + rows` as scores. Floating point is rounded to what a byte holds (1/254), so both forms
     /// of one raster give the same buildings.
     ///

@@ -85,6 +85,17 @@ impl Band {
         self.read_as(window)
     }
 
+    /// Forgets the decoded blocks that GDAL keeps of this band: for a reader that comes by once.
+    ///
+    /// # Errors
+    /// GDAL gives the band no more.
+    pub fn forget_blocks(&self) -> Result<()> {
+        let band = self.dataset.rasterband(1).map_err(Error::gdal(&self.path))?;
+        // SAFETY: the handle belongs to the open dataset, which nobody else uses; nothing was written to it.
+        unsafe { gdal_sys::GDALFlushRasterCache(band.c_rasterband()) };
+        Ok(())
+    }
+
     fn read_as<T: GdalType + Copy>(&self, window: Window) -> Result<Vec<T>> {
         let band = self.dataset.rasterband(1).map_err(Error::gdal(&self.path))?;
         let size = (window.width, window.height);
