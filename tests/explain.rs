@@ -295,7 +295,7 @@ fn fed_and_single(gsd_m: f64) -> Vec<(Vec<f32>, Vec<f32>)> {
     config.inference.gsd_m = Some(gsd_m);
     let path = scene(folder.path(), (300, 260), Some(utm()));
     let mut fed: Vec<Batch> = Vec::new();
-    let out = folder.path().join("scores.tif");
+    let out = folder.path().join("scores");
     let open = || Input::open(&path, &spec, &config, &Region::default()).unwrap();
     let collect = |batch: &Batch| {
         fed.push(batch.clone());

@@ -71,11 +71,11 @@ fn score(
     region: &Region,
     scorer: impl FnMut(&Batch) -> Result<Vec<f32>>,
 ) -> Result<(Report, Grid, Vec<f32>)> {
-    let out = scene.with_file_name("scores.tif");
+    let out = tempfile::tempdir().unwrap();
     let input = Input::open(scene, &spec(), config, region)?;
-    let report =
-        run(input, &config.inference, &out, scorer, &Interrupt::default(), Progress::Hidden)?;
-    let band = Band::open(&out).unwrap();
+    let interrupt = Interrupt::default();
+    let report = run(input, &config.inference, out.path(), scorer, &interrupt, Progress::Hidden)?;
+    let band = Band::open(&report.raster).unwrap();
     let grid = band.grid().clone();
     let values = band.read_f32(Window::whole(grid.width, grid.height)).unwrap();
     Ok((report, grid, values))
@@ -149,8 +149,7 @@ fn the_batch_size_does_not_change_a_byte() {
     for batch in [1, 2, 7] {
         let mut config = config(64, 16, batch);
         config.inference.scores = ScoresType::Uint8;
-        score(&path, &config, &Region::default(), ramp).unwrap();
-        seen.push(std::fs::read(folder.path().join("scores.tif")).unwrap());
+        seen.push(score(&path, &config, &Region::default(), ramp).unwrap().2);
     }
     assert!(seen[0] == seen[1] && seen[1] == seen[2]);
 }
@@ -266,13 +265,56 @@ fn an_all_nodata_scene_and_a_failing_network_are_errors() {
 }
 
 #[test]
+fn a_run_that_broke_off_anywhere_goes_on_to_the_same_scores() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = scene(folder.path(), 150, 260, noise);
+    let values = |report: &Report| {
+        let band = Band::open(&report.raster).unwrap();
+        band.read_f32(Window::whole(band.grid().width, band.grid().height)).unwrap()
+    };
+    // A network that has an opinion of every pixel's place in its window.
+    let opinion = |batch: &Batch| -> Vec<f32> {
+        let of = |(i, value): (usize, &f32)| (value + (i % 997) as f32 / 997.0) / 2.0;
+        batch.pixels.iter().enumerate().map(of).collect()
+    };
+    for (window, overlap, batch) in [(32, 8, 3), (64, 48, 2), (48, 0, 1)] {
+        let config = config(window, overlap, batch);
+        let run_in = |out: &Path, most: usize| {
+            let input = Input::open(&path, &spec(), &config, &Region::default()).unwrap();
+            let mut calls = 0;
+            let scorer = |batch: &Batch| {
+                calls += 1;
+                if calls > most { Err(Error::config("stub", "broke")) } else { Ok(opinion(batch)) }
+            };
+            run(input, &config.inference, out, scorer, &Interrupt::default(), Progress::Hidden)
+        };
+        let whole = tempfile::tempdir().unwrap();
+        let unbroken = run_in(whole.path(), usize::MAX).unwrap();
+        let expected = values(&unbroken);
+        for most in [1, 7, 12, 20] {
+            let broken = tempfile::tempdir().unwrap();
+            assert!(run_in(broken.path(), most).is_err());
+            // What a killed run was writing counts for nothing.
+            std::fs::write(broken.path().join("rows_000000099.tif"), "cut short").unwrap();
+            let _may_end = run_in(broken.path(), most / 2);
+            let report = run_in(broken.path(), usize::MAX).unwrap();
+            assert!(report.windows <= unbroken.windows);
+            assert_eq!(report.scored_pixels, unbroken.scored_pixels);
+            assert!(values(&report).iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits()));
+            let again = run_in(broken.path(), 0).unwrap();
+            assert_eq!((again.windows, again.scored_pixels), (0, unbroken.scored_pixels));
+        }
+    }
+}
+
+#[test]
 fn an_interrupt_ends_the_run_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = scene(folder.path(), 300, 300, noise);
     let interrupt = Interrupt::default();
     let config = config(32, 8, 1);
     let input = Input::open(&path, &spec(), &config, &Region::default()).unwrap();
-    let out = folder.path().join("scores.tif");
+    let out = folder.path().join("scores");
     let raise = interrupt.clone();
     let outcome = run(
         input,

@@ -51,14 +51,14 @@ fn infer(scene: &Path, value_range: Option<[f64; 2]>, out: &Path) -> Result<u64>
         ..InferConfig::default()
     };
     let input = Input::open(scene, &spec, &config, &Region::default())?;
-    let scores = Staged::new(out.join("scores.tif"), false)?;
+    let scores = Staged::new(out.join("scores"), false)?;
     let interrupt = Interrupt::default();
-    run(input, &config.inference, scores.path(), bright, &interrupt, Progress::Hidden)?;
+    let report =
+        run(input, &config.inference, scores.path(), bright, &interrupt, Progress::Hidden)?;
     let buildings = out.join("buildings.geojson");
     let options = &config.polygonize;
     let report =
-        polygonize::run(scores.path(), options, &buildings, false, "scene", Progress::Hidden)?;
-    scores.commit()?;
+        polygonize::run(&report.raster, options, &buildings, false, "scene", Progress::Hidden)?;
     Ok(report.buildings)
 }
 

@@ -141,13 +141,17 @@ pub fn infer_scene(options: &Options) -> Result<Figure> {
     config.inference.overlap_px = options.window_px / 4;
     config.inference.batch = options.batch;
     config.validate()?;
-    let (scores, out) =
-        (town.folder.path().join("scores.tif"), town.folder.path().join("buildings.fgb"));
+    let out = town.folder.path().join("buildings.fgb");
     let pixels = options.scene_px * options.scene_px;
     measure(title("infer-scene", options), pixels, 1, options, || {
         let input = Input::open(&town.image, &spec, &config, &Region::default())?;
         let interrupt = Interrupt::default();
-        infer::run(input, &config.inference, &scores, &mut scorer, &interrupt, Progress::Hidden)?;
-        polygons::run(&scores, &config.polygonize, &out, true, "town", Progress::Hidden).map(|_| ())
+        // Nothing is left of the run before.
+        let folder = tempfile::tempdir_in(&town.folder).map_err(Error::io(&town.folder))?;
+        let (scores, progress) = (folder.path(), Progress::Hidden);
+        let report =
+            infer::run(input, &config.inference, scores, &mut scorer, &interrupt, progress)?;
+        polygons::run(&report.raster, &config.polygonize, &out, true, "town", Progress::Hidden)
+            .map(|_| ())
     })
 }

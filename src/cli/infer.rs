@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::geo::vector::LayerWriter;
 use crate::geo::{Crs, Scene};
 use crate::infer::Ensemble;
+use crate::infer::unfinished::{Identity, Start, Unfinished, stamp};
 use crate::output::{self, Staged};
 use crate::polygonize::{self, BuildingWriter};
 
@@ -18,6 +19,7 @@ Examples:
   geoseg infer 'scenes/*.tif' --model model.safetensors -o buildings.gpkg --scores scores/
   geoseg infer scene.tif --model model.safetensors --tta flips -o buildings.geojson
   geoseg infer scene.tif --model a.safetensors --model b.safetensors --weight 2,1 -o buildings.geojson
+  geoseg infer scene.tif --model model.safetensors -o buildings.geojson --resume
   geoseg infer https://example.org/cog.tif --model model.safetensors -o out.fgb --bbox 85.52,27.62,85.53,27.63
 
 config/infer.toml lists every key with its default. The extension of the output chooses its format:
@@ -37,6 +39,9 @@ pub struct Args {
     /// Replace outputs that are there already
     #[arg(long)]
     overwrite: bool,
+    /// Go on with a run that was ended before it was done; what it scored lies beside the output
+    #[arg(long, conflicts_with = "overwrite")]
+    resume: bool,
     #[command(flatten)]
     scoring: Scoring,
 }
@@ -46,19 +51,78 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let scenes = args.scoring.scenes()?;
     let targets = Targets::check(args, scenes.len())?;
     let mut ensemble = args.scoring.ensemble(&config)?;
+    let unfinished = args.unfinished(&config, &ensemble, &scenes)?;
     let job = Job { args, config: &config, targets: &targets, context };
     let mut buildings = targets
         .buildings
-        .map(|path| Buildings::create(path, args.overwrite, common_crs(&scenes)))
+        .map(|path| Buildings::create(path, args.replaces(), common_crs(&scenes)))
         .transpose()?;
-    let failed = each_scene(&scenes, |scene| job.infer(scene, &mut ensemble, buildings.as_mut()))?;
+    let mut index = 0..;
+    let outcome = each_scene(&scenes, |scene| {
+        let work = unfinished.scene(index.next().unwrap_or_default());
+        job.infer(scene, &work, &mut ensemble, buildings.as_mut())
+    });
+    let failed = match outcome {
+        Ok(failed) => failed,
+        Err(Error::Interrupted { .. }) => {
+            let kept = format!(
+                "what was scored is kept in {}; the same command with --resume goes on",
+                unfinished.folder().display()
+            );
+            return Err(Error::Interrupted { kept });
+        }
+        // With more room on the disk, or the network back, the run may go on.
+        Err(error @ (Error::Io { .. } | Error::Gdal { .. })) => {
+            tracing::info!("what was scored is kept in {}", unfinished.folder().display());
+            return Err(error);
+        }
+        Err(error) => {
+            unfinished.remove()?;
+            return Err(error);
+        }
+    };
     if failed < scenes.len()
         && let (Some(buildings), Some(path)) = (buildings, targets.buildings)
     {
         buildings.commit()?;
         config::write_effective(&config, path)?;
     }
+    unfinished.remove()?;
     none_failed(failed, &scenes)
+}
+
+impl Args {
+    /// Where this run keeps what it has scored.
+    fn unfinished(
+        &self,
+        config: &InferConfig,
+        ensemble: &Ensemble,
+        scenes: &[PathBuf],
+    ) -> Result<Unfinished> {
+        let region = self.scoring.region();
+        let identity = Identity {
+            geoseg: env!("CARGO_PKG_VERSION"),
+            config,
+            models: ensemble.models(),
+            scenes: scenes.iter().map(|scene| stamp(scene)).collect(),
+            bbox: region.bbox,
+            aoi: region.aoi.as_deref(),
+        };
+        let start = match (self.resume, self.overwrite) {
+            (true, _) => Start::Resume,
+            (_, true) => Start::Anew,
+            _ => Start::New,
+        };
+        // One of the two is required.
+        let target =
+            self.output.as_deref().or(self.scores.as_deref()).unwrap_or(Path::new("geoseg"));
+        Unfinished::open(target, &identity, start)
+    }
+
+    /// Outputs of a run that is taken up may be there from before.
+    fn replaces(&self) -> bool {
+        self.overwrite || self.resume
+    }
 }
 
 /// The CRS of all scenes, or WGS 84 where they differ; what cannot be opened is reported later.
@@ -81,7 +145,7 @@ impl<'a> Targets<'a> {
         let (buildings, scores) = (args.output.as_deref(), args.scores.as_deref());
         if let Some(path) = buildings {
             LayerWriter::driver_for(path)?;
-            output::check_writable(path, args.overwrite)?;
+            output::check_writable(path, args.replaces())?;
         }
         let scores_in_folder = scores.is_some_and(Path::is_dir);
         if let Some(path) = scores.filter(|_| !scores_in_folder) {
@@ -93,7 +157,7 @@ impl<'a> Targets<'a> {
                     "create it, or give one scene",
                 ));
             }
-            output::check_writable(path, args.overwrite)?;
+            output::check_writable(path, args.replaces())?;
         }
         Ok(Self { buildings, scores, scores_in_folder })
     }
@@ -139,6 +203,7 @@ impl Job<'_> {
     fn infer(
         &self,
         scene: &Path,
+        work: &Path,
         ensemble: &mut Ensemble,
         buildings: Option<&mut Buildings>,
     ) -> Result<()> {
@@ -146,17 +211,14 @@ impl Job<'_> {
         let name = Scene::name_of(scene);
         let scores_target = self.targets.scores_of(&name);
         if let Some(path) = &scores_target {
-            output::check_writable(path, self.args.overwrite)?;
+            output::check_writable(path, self.args.replaces())?;
         }
-        // Scores can be as large as the scene: they wait beside the output, not in /tmp.
-        let beside = self.targets.buildings.or(scores_target.as_deref()).unwrap_or(scene);
-        let raw = Staged::new(beside.with_file_name(format!("{name}.scores.tif")), true)?;
         let progress = self.context.progress;
         let interrupt = &self.context.interrupt;
-        let report = ensemble.score(inputs, raw.path(), interrupt, progress)?;
+        let report = ensemble.score(inputs, work, interrupt, progress)?;
         if let Some(path) = &scores_target {
-            let staged = Staged::new(path, self.args.overwrite)?;
-            crate::geo::to_cog(raw.path(), staged.path(), "average")?;
+            let staged = Staged::new(path, self.args.replaces())?;
+            crate::geo::to_cog(&report.raster, staged.path(), "average")?;
             staged.commit()?;
             config::write_effective(self.config, path)?;
         }
@@ -165,7 +227,7 @@ impl Job<'_> {
             Some(buildings) => {
                 let options = &self.config.polygonize;
                 let report = polygonize::append(
-                    raw.path(),
+                    &report.raster,
                     options,
                     &mut buildings.writer,
                     &name,

@@ -49,10 +49,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         let inputs = ensemble.open(scene, &region)?;
         let target = target(scene, &args.output);
         let staged = Staged::new(&target, args.overwrite)?;
-        let raw = Staged::new(target.with_extension("raw.tif"), true)?;
+        // A folder that goes with its stage.
+        let raw = Staged::new(target.with_extension("raw"), true)?;
         let (interrupt, progress) = (&context.interrupt, context.progress);
         let report = ensemble.score(inputs, raw.path(), interrupt, progress)?;
-        to_cog(raw.path(), staged.path(), "average")?;
+        to_cog(&report.raster, staged.path(), "average")?;
         staged.commit()?;
         config::write_effective(&config, &target)?;
         stdout::print(&format!(

@@ -4,14 +4,11 @@
 //! The weights' sum is the product of a sum along each axis: windows are skipped only where no pixel
 //! is wanted, so every wanted pixel has been seen by all of its windows.
 
-use std::path::Path;
-
 use super::input::Input;
 use super::plan::hann;
 use super::strips::{FinishedRows, Plan};
-use crate::config::infer::ScoresType;
 use crate::error::Result;
-use crate::scores::ScoresWriter;
+use crate::scores::Strips;
 
 /// What the network's side sends, in order.
 pub enum Message {
@@ -28,7 +25,7 @@ pub enum Message {
 
 /// Sums weighted scores and writes rows as they are finished.
 pub struct Blender {
-    writer: ScoresWriter,
+    strips: Strips,
     weights: Vec<f32>,
     col_sums: Vec<f32>,
     row_sums: Vec<f32>,
@@ -40,27 +37,24 @@ pub struct Blender {
     top: usize,
     /// Weighted sums `[row, col]` of the rows from `top` on: at most `window_px` x region width.
     sums: Vec<f32>,
-    scored_pixels: u64,
 }
 
 impl Blender {
-    /// Creates the scores raster.
-    pub fn create(plan: &Plan, input: &Input, scores: ScoresType, out: &Path) -> Result<Self> {
+    /// Writes the rows of `plan` that `strips` lacks.
+    pub fn new(plan: &Plan, input: &Input, strips: Strips) -> Self {
         let grid = input.output_grid();
-        let writer = ScoresWriter::create(out, &grid, scores)?;
         let weights = hann(plan.cols.window_px);
-        Ok(Self {
-            writer,
+        Self {
             col_sums: plan.cols.weight_sums(&weights),
             row_sums: plan.rows.weight_sums(&weights),
             weights,
             origin: (plan.cols.from, plan.rows.from),
             width: grid.width,
             window_px: plan.cols.window_px,
-            top: plan.rows.from,
+            top: plan.rows.from + strips.rows_done(),
             sums: Vec::new(),
-            scored_pixels: 0,
-        })
+            strips,
+        }
     }
 
     /// Takes the next message; returns the number of rows that it finished, if any.
@@ -121,16 +115,14 @@ impl Blender {
         let scores: Vec<f32> = done
             .map(|(i, (&sum, &wanted))| if wanted { score(i, sum) } else { f32::NAN })
             .collect();
-        self.writer.write_rows(first, &scores)?;
-        self.scored_pixels += rows.wanted.iter().filter(|wanted| **wanted).count() as u64;
+        self.strips.write_rows(&scores)?;
         self.sums.drain(..size);
         self.top += count;
         Ok(count)
     }
 
-    /// Closes the raster and returns the number of pixels scored.
-    pub fn finish(self) -> Result<u64> {
-        self.writer.finish()?;
-        Ok(self.scored_pixels)
+    /// The strips, with all rows.
+    pub fn finish(self) -> Strips {
+        self.strips
     }
 }

@@ -10,7 +10,6 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::model::ModelSpec;
-use crate::output::Staged;
 use crate::progress::Progress;
 use crate::scores::provenance::{file_name, sha256};
 use crate::scores::{self, Origin, Provenance};
@@ -67,10 +66,15 @@ impl Ensemble {
         self.members.iter().map(open).collect()
     }
 
-    /// Scores a scene that [`Ensemble::open`] opened and writes the scores raster to `out` (give it a staged path), with its
-    /// [`Provenance`]. Its grid is that of the first model.
+    /// The models' files and their SHA-256, in order.
+    pub fn models(&self) -> Vec<(&str, &str)> {
+        self.members.iter().map(|member| (&*member.file, &*member.sha256)).collect()
+    }
+
+    /// Scores a scene that [`Ensemble::open`] opened, in the folder `out`; the report names the scores raster, which has its
+    /// [`Provenance`]. Its grid is that of the first model. What an earlier run scored there is kept, as in [`run`].
     ///
-    /// Several models run one after another, each into a raster of floats beside `out`; these are then combined block by block. Disk: 4
+    /// Several models run one after another, each into a raster of floats; these are then combined block by block. Disk: 4
     /// bytes a pixel and model at most. Memory: as [`run`] and [`scores::combine`], and all models' weights.
     ///
     /// # Errors
@@ -85,21 +89,15 @@ impl Ensemble {
         let started = Instant::now();
         let several = self.members.len() > 1;
         let mut scene = None;
-        let (mut reports, mut staged, mut origins) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut reports, mut parts, mut origins) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (member, input)) in self.members.iter_mut().zip(inputs).enumerate() {
             scene.get_or_insert_with(|| file_name(input.scene_path()));
-            let part = out.with_file_name(format!("model-{index}.tif"));
-            let part = several.then(|| Staged::new(part, true)).transpose()?;
-            let to = part.as_ref().map_or(out, Staged::path);
             let inference = &member.config.inference;
-            let report = run(input, inference, to, &mut member.scorer, interrupt, progress)?;
+            let folder = out.join(format!("model-{index}"));
+            let report = run(input, inference, &folder, &mut member.scorer, interrupt, progress)?;
             origins.push(member.origin(&report));
+            parts.push(scores::Part { path: report.raster.clone(), weight: member.weight });
             reports.push(report);
-            staged.extend(part);
-        }
-        let mut parts = Vec::new();
-        for (member, part) in self.members.iter().zip(&staged) {
-            parts.push(scores::Part { path: part.path().to_owned(), weight: member.weight });
         }
         let ensemble = &self.config.ensemble;
         let mut reports = reports.into_iter();
@@ -113,14 +111,16 @@ impl Ensemble {
                 scores: self.config.inference.scores,
                 only_where_first: true,
             };
-            scores::combine(&parts, options, out, interrupt, progress)?;
+            report.raster = out.join("scores.tif");
+            scores::combine(&parts, options, &report.raster, interrupt, progress)?;
         }
         for other in reports {
             report.windows += other.windows;
             report.skipped_windows += other.skipped_windows;
         }
         report.seconds = started.elapsed().as_secs_f64();
-        Provenance::new(scene, ensemble.mean, ensemble.drop_outlier, origins).write(out)?;
+        let provenance = Provenance::new(scene, ensemble.mean, ensemble.drop_outlier, origins);
+        provenance.write(&report.raster)?;
         Ok(report)
     }
 }

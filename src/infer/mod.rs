@@ -15,9 +15,10 @@ pub mod plan;
 mod single;
 mod strips;
 pub mod tta;
+pub mod unfinished;
 pub mod views;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
@@ -32,6 +33,7 @@ use crate::config::infer::InferenceConfig;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
+use crate::scores::Strips;
 
 /// Batches and finished rows that may wait between two threads: enough that neither side stands
 /// still, few enough that they do not count in memory.
@@ -55,6 +57,8 @@ pub struct Report {
     pub black_pixels: u64,
     /// Ground sample distance of the scores along (columns, rows), metres.
     pub gsd_m: Option<(f64, f64)>,
+    /// The scores.
+    pub raster: PathBuf,
     /// Wall time.
     pub seconds: f64,
 }
@@ -66,7 +70,8 @@ impl Report {
     }
 }
 
-/// Scores one scene and writes the scores raster to `out` (give it a staged path).
+/// Scores one scene into [`Strips`] in the folder `out`. Rows that are there already, of an earlier run with the same input, model and
+/// configuration, are kept, and the result is that of a run which was not interrupted.
 ///
 /// `score` gets a [`Batch`] of normalised windows and returns a probability per pixel, `[n, row, col]`.
 /// The result does not depend on the batch size or the number of threads.
@@ -86,17 +91,26 @@ pub fn run(
     let plan = input.plan(config);
     let region = input.region();
     let gsd_m = input.output_grid().gsd_m;
-    let mut blender = blend::Blender::create(&plan, &input, config.scores, out)?;
+    let strips = Strips::open(out, &input.output_grid(), config.scores)?;
+    let rows_done = strips.rows_done();
+    if rows_done > 0 {
+        tracing::info!(
+            "{}: {rows_done} of {} rows were scored before",
+            input.scene_path().display(),
+            region.height
+        );
+    }
+    let mut blender = blend::Blender::new(&plan, &input, strips);
     let bar = progress.bar("infer", (region.area() as u64).div_ceil(1_000_000), "Mpx");
     let scene_path = input.scene_path().to_owned();
 
     let mut windows = 0;
-    let (scored_pixels, counts) = std::thread::scope(|scope| -> Result<(u64, strips::Counts)> {
+    let (strips, counts) = std::thread::scope(|scope| -> Result<(Strips, strips::Counts)> {
         let (to_network, from_reader) = sync_channel(QUEUE);
         let (to_blender, from_network) = sync_channel(QUEUE);
         let plan = &plan;
         let batch = config.batch;
-        let reader = scope.spawn(move || strips::read(&input, plan, batch, &to_network));
+        let reader = scope.spawn(move || strips::read(&input, plan, rows_done, batch, &to_network));
         let bar = &bar;
         let writer = scope.spawn(move || {
             let mut done = 0;
@@ -109,13 +123,12 @@ pub fn run(
                     bar.inc(done / 1_000_000 - before);
                 }
             }
-            blender.finish()
+            Ok(blender.finish())
         });
         let mut failure = None;
         for message in from_reader {
             if interrupt.requested() {
-                failure =
-                    Some(Error::Interrupted { kept: "nothing of this scene was written".into() });
+                failure = Some(Error::Interrupted { kept: "the scene is not finished".into() });
                 break;
             }
             let passed_on = match message {
@@ -147,6 +160,7 @@ pub fn run(
         }
     })?;
     bar.finish();
+    let scored_pixels = strips.scored_pixels();
     if scored_pixels == 0 {
         return Err(Error::input(
             scene_path,
@@ -170,6 +184,7 @@ pub fn run(
         skipped_windows: counts.skipped,
         black_pixels: counts.black,
         gsd_m,
+        raster: strips.finish()?,
         seconds: started.elapsed().as_secs_f64(),
     })
 }

@@ -56,13 +56,22 @@ pub struct Counts {
     pub black: u64,
 }
 
-/// Reads the whole region. Stops quietly when the receiver is gone.
-pub fn read(input: &Input, plan: &Plan, batch: usize, to: &SyncSender<Message>) -> Result<Counts> {
-    let mut strip = Strip::new(input, plan);
+/// Reads the region from its row `done` on. Stops quietly when the receiver is gone.
+pub fn read(
+    input: &Input,
+    plan: &Plan,
+    done: usize,
+    batch: usize,
+    to: &SyncSender<Message>,
+) -> Result<Counts> {
     let normalise = Normalise::new(input.spec());
     let mut counts = Counts::default();
-    let mut finished = plan.rows.from;
-    for (row_index, &top) in plan.rows.starts.iter().enumerate() {
+    let mut finished = plan.rows.from + done;
+    // The first windows that see a row which is not done.
+    let begin = (0..plan.rows.starts.len()).position(|index| plan.rows.inside(index).1 > finished);
+    let Some(begin) = begin else { return Ok(counts) };
+    let mut strip = Strip::new(input, plan, begin);
+    for (row_index, &top) in plan.rows.starts.iter().enumerate().skip(begin) {
         counts.black += strip.advance(input, plan.rows.inside(row_index))?;
         let mut pending = strip.empty_batch(plan);
         for (col_index, &left) in plan.cols.starts.iter().enumerate() {
@@ -100,7 +109,7 @@ pub fn read(input: &Input, plan: &Plan, batch: usize, to: &SyncSender<Message>) 
 
 /// The window of a plan that has no other, and which of its pixels lie in the scene and are to be scored.
 pub(super) fn only(input: &Input, plan: &Plan) -> Result<(Batch, Vec<bool>)> {
-    let mut strip = Strip::new(input, plan);
+    let mut strip = Strip::new(input, plan, 0);
     strip.advance(input, plan.rows.inside(0))?;
     let (left, top) = (plan.cols.starts[0], plan.rows.starts[0]);
     let mut batch = strip.empty_batch(plan);
@@ -150,9 +159,10 @@ struct Strip {
 }
 
 impl Strip {
-    fn new(input: &Input, plan: &Plan) -> Self {
+    /// For windows from the row of windows `begin` on.
+    fn new(input: &Input, plan: &Plan, begin: usize) -> Self {
         let (left, right) = plan.cols.extent();
-        let top = plan.rows.inside(0).0;
+        let top = plan.rows.inside(begin).0;
         Self {
             left,
             width: right - left,

@@ -6,9 +6,11 @@ mod layer;
 pub mod mean;
 pub mod outlier;
 pub mod provenance;
+mod strips;
 mod write;
 
 pub use combine::{Options, Part, Report, combine};
 pub use layer::Layer;
 pub use provenance::{Origin, Provenance};
+pub use strips::Strips;
 pub use write::{NODATA, SCALE, ScoresWriter};

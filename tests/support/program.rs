@@ -39,14 +39,18 @@ impl Place {
     }
 
     pub fn run(&self, arguments: &[&str]) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_geoseg"))
+        Ran::from(self.command(arguments).output().unwrap())
+    }
+
+    /// The program, ready to be started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_geoseg"));
+        command
             .args(arguments)
             .current_dir(self.path())
             .env_remove("RUST_LOG")
-            .env_remove("RUST_BACKTRACE")
-            .output()
-            .unwrap();
-        Ran::from(output)
+            .env_remove("RUST_BACKTRACE");
+        command
     }
 }
 

@@ -1,0 +1,114 @@
+//! What a run has scored, beside its output until the run is done, so that it can be ended at any moment and taken up again.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::config::infer::InferConfig;
+use crate::error::{Error, Result};
+use crate::output::write_whole;
+
+/// What a run is about: only one that is about the same may take it up.
+#[derive(Debug, Serialize)]
+pub struct Identity<'a> {
+    /// Version of this program.
+    pub geoseg: &'a str,
+    /// All keys.
+    pub config: &'a InferConfig,
+    /// Files and SHA-256.
+    pub models: Vec<(&'a str, &'a str)>,
+    /// Scenes with their size and time of change, where they are files.
+    pub scenes: Vec<(PathBuf, Option<u64>, Option<u64>)>,
+    /// Degrees.
+    pub bbox: Option<[f64; 4]>,
+    /// A file.
+    pub aoi: Option<&'a Path>,
+}
+
+/// What to do with the work of a run that did not end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Refuse.
+    New,
+    /// Delete it.
+    Anew,
+    /// Go on with it.
+    Resume,
+}
+
+/// A scene's path with its size in bytes and time of change in seconds.
+pub fn stamp(scene: &Path) -> (PathBuf, Option<u64>, Option<u64>) {
+    let meta = std::fs::metadata(scene).ok();
+    let changed = meta.as_ref().and_then(|meta| {
+        let since = meta.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+        Some(since.as_secs())
+    });
+    (scene.to_owned(), meta.map(|meta| meta.len()), changed)
+}
+
+/// The folder of a run's work: the output's name with `.unfinished`.
+#[derive(Debug)]
+pub struct Unfinished {
+    folder: PathBuf,
+}
+
+impl Unfinished {
+    /// Makes or finds the folder beside `output`.
+    ///
+    /// # Errors
+    /// Work is there that may not be taken up: `start` is [`Start::New`], or it is about something else. The folder cannot be written.
+    pub fn open(output: &Path, identity: &Identity, start: Start) -> Result<Self> {
+        let mut name = output.file_name().unwrap_or_default().to_owned();
+        name.push(".unfinished");
+        let folder = output.with_file_name(name);
+        let path = folder.join("run.json");
+        let json = serde_json::to_string_pretty(identity).map_err(std::io::Error::from);
+        let json = json.map_err(Error::io(&path))?;
+        if folder.is_dir() {
+            let refused = |found: &str, hint: &str| {
+                Err(Error::input(&folder, "no work of a run that did not end", found, hint))
+            };
+            match start {
+                Start::New => {
+                    return refused(
+                        "some",
+                        "pass --resume to go on with it, or --overwrite to begin anew",
+                    );
+                }
+                Start::Anew => std::fs::remove_dir_all(&folder).map_err(Error::io(&folder))?,
+                Start::Resume => match std::fs::read_to_string(&path) {
+                    Ok(before) if before == json => return Ok(Self { folder }),
+                    // It ended before it had said what it was about.
+                    Err(_) => {}
+                    Ok(_) => {
+                        return refused(
+                            "that of a run with other scenes, models or settings (run.json in it names them)",
+                            "run with the same ones, or pass --overwrite in place of --resume to begin anew",
+                        );
+                    }
+                },
+            }
+        }
+        std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+        write_whole(&path, json.as_bytes(), true)?;
+        Ok(Self { folder })
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The folder of the work on the `index`-th scene.
+    pub fn scene(&self, index: usize) -> PathBuf {
+        self.folder.join(format!("scene-{index}"))
+    }
+
+    /// Removes it: the run is done.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn remove(self) -> Result<()> {
+        std::fs::remove_dir_all(&self.folder).map_err(Error::io(&self.folder))
+    }
+}

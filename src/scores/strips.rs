@@ -1,0 +1,141 @@
+//! A scores raster in strips of whole rows, each a file of its own, with a journal of those that are whole: what was scored before a
+//! run ended need not be scored again.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::write::ScoresWriter;
+use crate::config::infer::ScoresType;
+use crate::error::{Error, Result};
+use crate::geo::{Grid, Window};
+use crate::output::write_whole;
+
+/// Name of the journal in the strips' folder.
+const JOURNAL: &str = "journal.json";
+/// Name of the raster made of all strips.
+const WHOLE: &str = "scores.vrt";
+
+/// Strips of a scores raster in a folder.
+pub struct Strips {
+    folder: PathBuf,
+    grid: Grid,
+    scores: ScoresType,
+    journal: Vec<Strip>,
+}
+
+/// A strip that is whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Strip {
+    file: String,
+    first_row: usize,
+    rows: usize,
+    /// Pixels that have a score.
+    scored: u64,
+}
+
+impl Strips {
+    /// Opens the strips in `folder`, which is made if need be; those that its journal names are kept.
+    ///
+    /// # Errors
+    /// The folder cannot be written, or its journal is damaged.
+    pub fn open(folder: &Path, grid: &Grid, scores: ScoresType) -> Result<Self> {
+        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        let path = folder.join(JOURNAL);
+        let journal = match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|problem| {
+                Error::input(
+                    &path,
+                    "a journal of scored rows",
+                    problem.to_string(),
+                    "delete its folder",
+                )
+            })?,
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(source) => return Err(Error::Io { path, source }),
+        };
+        Ok(Self { folder: folder.to_owned(), grid: grid.clone(), scores, journal })
+    }
+
+    /// Rows that are whole, from the first on.
+    pub fn rows_done(&self) -> usize {
+        self.journal.last().map_or(0, |strip| strip.first_row + strip.rows)
+    }
+
+    /// Pixels with a score in these rows.
+    pub fn scored_pixels(&self) -> u64 {
+        self.journal.iter().map(|strip| strip.scored).sum()
+    }
+
+    /// Writes the rows that follow, as probabilities; NaN is no data.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn write_rows(&mut self, values: &[f32]) -> Result<()> {
+        let (first_row, rows) = (self.rows_done(), values.len() / self.grid.width.max(1));
+        if rows == 0 {
+            return Ok(());
+        }
+        let file = format!("rows_{first_row:09}.tif");
+        let path = self.folder.join(&file);
+        let window = Window { col: 0, row: first_row, width: self.grid.width, height: rows };
+        let mut writer = ScoresWriter::create(&path, &self.grid.window(window), self.scores)?;
+        writer.write_rows(0, values)?;
+        writer.finish()?;
+        // On the disk before the journal names it.
+        let written = std::fs::File::open(&path).and_then(|file| file.sync_all());
+        written.map_err(Error::io(&path))?;
+        let scored = values.iter().filter(|value| !value.is_nan()).count() as u64;
+        self.journal.push(Strip { file, first_row, rows, scored });
+        let path = self.folder.join(JOURNAL);
+        let json = serde_json::to_vec(&self.journal).map_err(std::io::Error::from);
+        write_whole(&path, &json.map_err(Error::io(&path))?, true)
+    }
+
+    /// Makes one raster of all strips, without copying them, and returns its path.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn finish(&self) -> Result<PathBuf> {
+        let path = self.folder.join(WHOLE);
+        write_whole(&path, self.vrt().as_bytes(), true)?;
+        Ok(path)
+    }
+
+    /// The strips as a virtual raster of GDAL's.
+    fn vrt(&self) -> String {
+        let Grid { width, height, transform, crs, .. } = &self.grid;
+        let (kind, nodata) = match self.scores {
+            ScoresType::Uint8 => ("Byte", "255"),
+            ScoresType::Float32 => ("Float32", "nan"),
+        };
+        let mut text = format!("<VRTDataset rasterXSize=\"{width}\" rasterYSize=\"{height}\">\n");
+        if let Some(crs) = crs {
+            let wkt = crs.wkt().replace('&', "&amp;").replace('<', "&lt;");
+            let _ = writeln!(text, "<SRS dataAxisToSRSAxisMapping=\"1,2\">{wkt}</SRS>");
+        }
+        if *transform != crate::geo::GeoTransform::PIXEL {
+            let numbers = transform.0.map(|number| format!("{number:e}")).join(", ");
+            let _ = writeln!(text, "<GeoTransform>{numbers}</GeoTransform>");
+        }
+        let _ = writeln!(text, "<VRTRasterBand dataType=\"{kind}\" band=\"1\">");
+        let _ = writeln!(text, "<NoDataValue>{nodata}</NoDataValue>");
+        for Strip { file, first_row, rows, .. } in &self.journal {
+            let place = |row: usize| {
+                format!("xOff=\"0\" yOff=\"{row}\" xSize=\"{width}\" ySize=\"{rows}\"")
+            };
+            let _ = writeln!(
+                text,
+                "<SimpleSource><SourceFilename relativeToVRT=\"1\">{file}</SourceFilename>\
+                 <SourceBand>1</SourceBand>\
+                 <SourceProperties RasterXSize=\"{width}\" RasterYSize=\"{rows}\" DataType=\"{kind}\"/>\
+                 <SrcRect {}/><DstRect {}/></SimpleSource>",
+                place(0),
+                place(*first_row),
+            );
+        }
+        text.push_str("</VRTRasterBand>\n</VRTDataset>\n");
+        text
+    }
+}

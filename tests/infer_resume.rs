@@ -1,0 +1,87 @@
+//! Runs of `geoseg infer` that are killed, and taken up again.
+#![allow(clippy::unwrap_used, reason = "clippy.toml covers tests, not their helpers")]
+
+mod support;
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use burn::backend::{Flex, flex::FlexDevice};
+use geoseg::model::weights::Provenance;
+use geoseg::model::{ModelSpec, Network, save};
+use support::program::Place;
+
+const SCENE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data-samples/test.tif");
+
+fn model(place: &Place) {
+    let spec = ModelSpec { arch: "carvana-cnn".into(), gsd_m: 0.3, ..ModelSpec::default() };
+    let network = Network::<Flex>::seeded(&spec, 5, &FlexDevice).unwrap();
+    let path = place.path().join("model.safetensors");
+    save(&path, &spec, &network, &Provenance::new()).unwrap();
+}
+
+fn arguments<'a>(out: &'a str, scores: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let fixed = [
+        "infer",
+        SCENE,
+        "--model",
+        "model.safetensors",
+        "--device",
+        "cpu",
+        "--set",
+        "inference.window_px=64",
+        "--set",
+        "inference.overlap_px=16",
+        "-o",
+        out,
+        "--scores",
+        scores,
+    ];
+    fixed.into_iter().chain(more.iter().copied()).collect()
+}
+
+#[test]
+fn a_killed_run_goes_on_and_ends_with_the_same_bytes() {
+    let place = Place::new();
+    model(&place);
+    let ran = place.run(&arguments("whole.geojson", "whole.tif", &[]));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let read = |name: &str| std::fs::read(place.path().join(name)).unwrap();
+    let expected = (read("whole.geojson"), read("whole.tif"));
+
+    let mut kills = 0;
+    for round in 1..60 {
+        let mut command = place.command(&arguments("b.geojson", "b.tif", &["--resume"]));
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(100 * round));
+        child.kill().unwrap();
+        if child.wait().unwrap().success() {
+            break;
+        }
+        kills += 1;
+        let target = place.path().join("b.geojson");
+        assert!(!target.exists() || read("b.geojson") == expected.0, "nothing half-written");
+    }
+    assert!(kills > 0);
+    let ran = place.run(&arguments("b.geojson", "b.tif", &["--resume"]));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(read("b.geojson") == expected.0 && read("b.tif") == expected.1);
+    assert!(!place.path().join("b.geojson.unfinished").exists());
+}
+
+#[test]
+fn work_that_is_there_is_neither_lost_nor_mixed_up() {
+    let place = Place::new();
+    model(&place);
+    let folder = place.path().join("b.geojson.unfinished");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("run.json"), "{}").unwrap();
+    let ran = place.run(&arguments("b.geojson", "b.tif", &[]));
+    assert!(ran.error().contains("--resume") && ran.error().contains("b.geojson.unfinished"));
+    let ran = place.run(&arguments("b.geojson", "b.tif", &["--resume"]));
+    assert!(ran.error().contains("other scenes, models or settings"), "{}", ran.error());
+    assert!(folder.join("run.json").is_file());
+    let ran = place.run(&arguments("b.geojson", "b.tif", &["--overwrite"]));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(!folder.exists());
+}
