@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::geo::remote;
 
 /// Folders of the outputs being written, for [`discard_unfinished`].
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -34,7 +35,9 @@ impl Staged {
     pub fn new(target: impl AsRef<Path>, overwrite: bool) -> Result<Self> {
         let target = target.as_ref().to_owned();
         check_writable(&target, overwrite)?;
-        let folder = parent(&target);
+        // What goes to a server is written whole to the disk first.
+        let here = std::env::temp_dir();
+        let folder = if remote::is_remote(&target) { &here } else { parent(&target) };
         let name = target.file_name().ok_or_else(|| {
             Error::input(&target, "a file name", "a folder", "name the file to write")
         })?;
@@ -55,7 +58,8 @@ impl Staged {
         &self.temporary
     }
 
-    /// Moves the file, and the companions that a driver wrote beside it, to the final name.
+    /// Moves the file, and the companions that a driver wrote beside it, to the final name; copies them where that is on
+    /// a server.
     ///
     /// # Errors
     /// Nothing was written, or the move failed.
@@ -70,6 +74,10 @@ impl Staged {
         main_file_last.sort_by_key(|path| *path == self.temporary);
         for from in main_file_last {
             if let Some(name) = from.file_name() {
+                if remote::is_remote(&self.target) {
+                    remote::upload(&from, &self.target.with_file_name(name))?;
+                    continue;
+                }
                 std::fs::rename(&from, folder.join(name)).map_err(Error::io(&self.target))?;
             }
         }
@@ -89,6 +97,12 @@ impl Drop for Staged {
 /// # Errors
 /// The folder is missing, or `target` exists and `overwrite` is false.
 pub fn check_writable(target: &Path, overwrite: bool) -> Result<()> {
+    if remote::is_remote(target) {
+        if !overwrite && remote::exists(target) {
+            return Err(Error::Exists { path: target.to_owned() });
+        }
+        return Ok(());
+    }
     let folder = parent(target);
     if !folder.is_dir() {
         return Err(Error::input(
@@ -112,6 +126,17 @@ pub fn write_whole(target: impl AsRef<Path>, bytes: &[u8], overwrite: bool) -> R
     let staged = Staged::new(&target, overwrite)?;
     std::fs::write(staged.path(), bytes).map_err(Error::io(&target))?;
     staged.commit()
+}
+
+/// Writes `value` to `target` as indented JSON, in one piece.
+///
+/// # Errors
+/// As [`write_whole`].
+pub fn write_json<T: serde::Serialize>(target: &Path, value: &T, overwrite: bool) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::io(target)(std::io::Error::other(error)))?;
+    text.push('\n');
+    write_whole(target, text.as_bytes(), overwrite)
 }
 
 fn parent(path: &Path) -> &Path {

@@ -12,6 +12,9 @@ const CONFIGURED: &[(&str, &[&str])] = &[
     ("search", &["-o", "out"]),
     ("infer", &["scene.tif", "--model", "m.safetensors", "-o", "out.geojson"]),
     ("polygonize", &["scores.tif", "-o", "out.geojson"]),
+    ("merge", &["a.gpkg", "b.gpkg", "-o", "out.gpkg"]),
+    ("conflate", &["a.gpkg", "b.gpkg", "-o", "out.gpkg"]),
+    ("validate", &["a.gpkg"]),
 ];
 
 fn with<'a>(stage: &'a str, needed: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {

@@ -16,6 +16,9 @@ const SUBCOMMANDS: &[&str] = &[
     "combine",
     "mask",
     "polygonize",
+    "merge",
+    "validate",
+    "conflate",
     "eval",
     "tune",
     "models",
@@ -51,9 +54,20 @@ fn every_subcommand_has_help_with_global_options_and_an_example() {
 #[test]
 fn stages_take_config_files_and_single_keys() {
     let place = Place::new();
-    for subcommand in
-        ["tiles", "train", "lr-find", "search", "infer", "label", "combine", "polygonize", "tune"]
-    {
+    for subcommand in [
+        "tiles",
+        "train",
+        "lr-find",
+        "search",
+        "infer",
+        "label",
+        "combine",
+        "polygonize",
+        "merge",
+        "conflate",
+        "validate",
+        "tune",
+    ] {
         let ran = place.run(&[subcommand, "--help"]);
         for text in ["--config <FILE>", "--set <KEY.PATH=VALUE>", "--overwrite"] {
             assert!(ran.stdout.contains(text), "{subcommand} --help lacks {text}");

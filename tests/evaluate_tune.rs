@@ -6,7 +6,7 @@ use geoseg::config::infer::InferConfig;
 use geoseg::config::polygonize::PolygonizeOptions;
 use geoseg::evaluate::tune::{self, Objective, TuneOptions};
 use geoseg::evaluate::{EvalOptions, SceneInputs, run};
-use geoseg::geo::vector::{LayerWriter, VectorSource};
+use geoseg::geo::vector::{LayerWriter, OutputCrs, VectorSource};
 use geoseg::geo::{Compression, Crs, GeoTransform, Grid, write_geotiff};
 use geoseg::polygonize;
 use geoseg::progress::Progress;
@@ -90,7 +90,16 @@ fn the_winner_beats_haze_and_specks_and_the_pipeline_scores_what_was_promised() 
             };
             let found = at("found.gpkg");
             let scores = inputs.scores.clone().unwrap();
-            polygonize::run(&scores, &settings, &found, true, "town", Progress::Hidden).unwrap();
+            polygonize::run(
+                &scores,
+                &settings,
+                &found,
+                OutputCrs::Auto,
+                true,
+                "town",
+                Progress::Hidden,
+            )
+            .unwrap();
             let scenes =
                 vec![SceneInputs { predicted: Some(VectorSource::file(found)), ..inputs.clone() }];
             let options = EvalOptions { scenes, ..EvalOptions::default() };

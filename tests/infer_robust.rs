@@ -8,6 +8,7 @@ use std::path::Path;
 use geoseg::Result;
 use geoseg::config::PolygonizeOptions;
 use geoseg::config::infer::{InferConfig, InferenceConfig};
+use geoseg::geo::vector::OutputCrs;
 use geoseg::geo::{Scene, SceneOptions};
 use geoseg::infer::{Batch, Input, Region, run};
 use geoseg::interrupt::Interrupt;
@@ -57,8 +58,15 @@ fn infer(scene: &Path, value_range: Option<[f64; 2]>, out: &Path) -> Result<u64>
         run(input, &config.inference, scores.path(), bright, &interrupt, Progress::Hidden)?;
     let buildings = out.join("buildings.geojson");
     let options = &config.polygonize;
-    let report =
-        polygonize::run(&report.raster, options, &buildings, false, "scene", Progress::Hidden)?;
+    let report = polygonize::run(
+        &report.raster,
+        options,
+        &buildings,
+        OutputCrs::Auto,
+        false,
+        "scene",
+        Progress::Hidden,
+    )?;
     Ok(report.buildings)
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use gdal::vector::LayerAccess;
 use geo::{Area, Validation};
 use geoseg::geo::raster::{Compression, write_geotiff};
-use geoseg::geo::vector::{VectorSource, read_footprints};
+use geoseg::geo::vector::{OutputCrs, VectorSource, read_footprints};
 use geoseg::geo::{Crs, GeoTransform, Grid};
 use geoseg::polygonize::{FULL, NODATA, Outline, PolygonizeOptions, polygons_of, run};
 use geoseg::progress::Progress;
@@ -52,9 +52,16 @@ fn geojson_follows_rfc_7946() {
     let folder = tempfile::tempdir().unwrap();
     let scores = write_village(folder.path(), Some(255.0));
     let out = folder.path().join("buildings.geojson");
-    let report =
-        run(&scores, &PolygonizeOptions::default(), &out, false, "village", Progress::Hidden)
-            .unwrap();
+    let report = run(
+        &scores,
+        &PolygonizeOptions::default(),
+        &out,
+        OutputCrs::Auto,
+        false,
+        "village",
+        Progress::Hidden,
+    )
+    .unwrap();
     assert_eq!((report.buildings, report.size_px), (2, (200, 120)));
     let text = std::fs::read_to_string(&out).unwrap();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -103,7 +110,16 @@ fn every_format_holds_the_same_buildings() {
     let scores = write_village(folder.path(), Some(255.0));
     for name in ["b.gpkg", "b.fgb", "b.geojsonl", "b.shp", "b.geojson"] {
         let out = folder.path().join(name);
-        run(&scores, &PolygonizeOptions::default(), &out, false, "v", Progress::Hidden).unwrap();
+        run(
+            &scores,
+            &PolygonizeOptions::default(),
+            &out,
+            OutputCrs::Auto,
+            false,
+            "v",
+            Progress::Hidden,
+        )
+        .unwrap();
         let crs = Crs::from_epsg(32645).unwrap();
         let read = read_footprints(&VectorSource::file(&out), Some(&crs)).unwrap();
         assert_eq!(read.polygons.len(), 2, "{name}");
@@ -128,7 +144,7 @@ fn bytes_without_255_as_no_data_are_a_mask_and_floats_are_probabilities() {
     let path = folder.path().join("mask.tif");
     write_geotiff(&path, &grid, 1, &mask, None, Compression::Deflate).unwrap();
     let options = PolygonizeOptions { threshold: 0.9, ..Default::default() };
-    let report = run(&path, &options, &out, false, "m", Progress::Hidden).unwrap();
+    let report = run(&path, &options, &out, OutputCrs::Auto, false, "m", Progress::Hidden).unwrap();
     assert_eq!(report.buildings, 1);
 
     let path = folder.path().join("float.tif");
@@ -144,11 +160,18 @@ fn bytes_without_255_as_no_data_are_a_mask_and_floats_are_probabilities() {
     let mut buffer = gdal::raster::Buffer::new((50, 50), values);
     dataset.rasterband(1).unwrap().write((0, 0), (50, 50), &mut buffer).unwrap();
     dataset.close().unwrap();
-    let error = run(&path, &options, &out, false, "f", Progress::Hidden).unwrap_err();
+    let error =
+        run(&path, &options, &out, OutputCrs::Auto, false, "f", Progress::Hidden).unwrap_err();
     assert!(error.to_string().contains("--overwrite"), "{error}");
-    assert_eq!(run(&path, &options, &out, true, "f", Progress::Hidden).unwrap().buildings, 0);
+    assert_eq!(
+        run(&path, &options, &out, OutputCrs::Auto, true, "f", Progress::Hidden).unwrap().buildings,
+        0
+    );
     let options = PolygonizeOptions { threshold: 0.75, ..options };
-    assert_eq!(run(&path, &options, &out, true, "f", Progress::Hidden).unwrap().buildings, 1);
+    assert_eq!(
+        run(&path, &options, &out, OutputCrs::Auto, true, "f", Progress::Hidden).unwrap().buildings,
+        1
+    );
 }
 
 #[test]
@@ -157,7 +180,9 @@ fn bad_input_is_one_clear_error_and_leaves_nothing() {
     let scores = write_village(folder.path(), Some(255.0));
     let default = PolygonizeOptions::default();
     let tell = |scores: &Path, options: &PolygonizeOptions, out: &Path| {
-        run(scores, options, out, false, "x", Progress::Hidden).unwrap_err().to_string()
+        run(scores, options, out, OutputCrs::Auto, false, "x", Progress::Hidden)
+            .unwrap_err()
+            .to_string()
     };
     let out = folder.path().join("b.gpkg");
     assert!(tell(&folder.path().join("missing.tif"), &default, &out).contains("missing.tif"));

@@ -12,7 +12,7 @@ use crate::config::infer::InferConfig;
 use crate::config::polygonize::PolygonizeOptions;
 use crate::config::train::TrainConfig;
 use crate::error::{Error, Result};
-use crate::geo::vector::{VectorSource, read_footprints};
+use crate::geo::vector::{OutputCrs, VectorSource, read_footprints};
 use crate::geo::{Compression, RasterWriter, Scene, Window};
 use crate::infer::{Input, Region, load_scorer};
 use crate::interrupt::Interrupt;
@@ -78,7 +78,8 @@ pub fn polygonize(options: &Options) -> Result<Figure> {
     let settings = PolygonizeOptions::default();
     let pixels = options.scene_px * options.scene_px;
     measure(title("polygonize", options), pixels, 1, options, || {
-        polygons::run(&scores, &settings, &out, true, "town", Progress::Hidden).map(|_| ())
+        polygons::run(&scores, &settings, &out, OutputCrs::Auto, true, "town", Progress::Hidden)
+            .map(|_| ())
     })
 }
 
@@ -151,7 +152,8 @@ pub fn infer_scene(options: &Options) -> Result<Figure> {
         let (scores, progress) = (folder.path(), Progress::Hidden);
         let report =
             infer::run(input, &config.inference, scores, &mut scorer, &interrupt, progress)?;
-        polygons::run(&report.raster, &config.polygonize, &out, true, "town", Progress::Hidden)
+        let options = &config.polygonize;
+        polygons::run(&report.raster, options, &out, OutputCrs::Auto, true, "town", progress)
             .map(|_| ())
     })
 }

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::config::{self, Layers};
 use crate::device::{self, Device, DeviceChoice};
 use crate::error::Result;
+use crate::geo::vector::OutputCrs;
 use crate::progress::Progress;
 
 /// Options that every subcommand takes.
@@ -85,6 +86,22 @@ impl ConfigArgs {
     pub fn layers(&self, extra: &[String]) -> Result<Layers> {
         let sets = self.set.iter().chain(extra).cloned().collect::<Vec<_>>();
         config::Layers::read(&self.config, &sets)
+    }
+}
+
+/// How features are written.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Delivery {
+    /// CRS of the features: auto (WGS 84 for GeoJSON, the scene's for others), native or EPSG:n; the same as --set
+    /// output.crs=CRS
+    #[arg(long, value_name = "CRS")]
+    crs: Option<OutputCrs>,
+}
+
+impl Delivery {
+    /// The options that were given, as `key=value` texts.
+    pub fn sets(&self) -> Vec<String> {
+        self.crs.map(|crs| format!("output.crs={crs}")).into_iter().collect()
     }
 }
 

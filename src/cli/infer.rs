@@ -2,29 +2,35 @@
 
 use std::path::{Path, PathBuf};
 
+use super::args::Delivery;
+use super::project;
 use super::scoring::{Scoring, each_scene, none_failed};
+use super::validate::check_output;
 use super::{Context, stdout};
 use crate::config::{self, infer::InferConfig};
 use crate::error::{Error, Result};
-use crate::geo::vector::LayerWriter;
-use crate::geo::{Crs, Scene};
+use crate::geo::vector::{Format, OutputCrs};
+use crate::geo::{Crs, Scene, remote};
 use crate::infer::Ensemble;
 use crate::infer::unfinished::{Identity, Start, Unfinished, stamp};
 use crate::output::{self, Staged};
 use crate::polygonize::{self, BuildingWriter};
+use crate::stac::Item;
 
 const EXAMPLES: &str = "\
 Examples:
   geoseg infer scene.tif --model model.safetensors -o buildings.geojson
   geoseg infer 'scenes/*.tif' --model model.safetensors -o buildings.gpkg --scores scores/
   geoseg infer scene.tif --model model.safetensors --tta flips -o buildings.geojson
+  geoseg infer scene.tif --model model.safetensors -o b.gpkg --scores s.tif --qgis b.qgz --truth osm.gpkg
   geoseg infer scene.tif --model a.safetensors --model b.safetensors --weight 2,1 -o buildings.geojson
   geoseg infer scene.tif --model model.safetensors -o buildings.geojson --resume
   geoseg infer https://example.org/cog.tif --model model.safetensors -o out.fgb --bbox 85.52,27.62,85.53,27.63
+  geoseg infer https://example.org/collection.json --model model.safetensors -o /vsis3/bucket/out.parquet
 
 config/infer.toml lists every key with its default. The extension of the output chooses its format:
-.geojson (WGS 84, RFC 7946), .geojsonl, .gpkg, .fgb, .shp. A scene that fails does not stop the
-others; the exit code says that one did.";
+.geojson (WGS 84, RFC 7946), .geojsonl, .gpkg, .fgb, .parquet, .shp, .mbtiles, .pmtiles. A scene that
+fails does not stop the others; the exit code says that one did.";
 
 /// Find buildings in scenes
 #[derive(Debug, clap::Args)]
@@ -36,6 +42,10 @@ pub struct Args {
     /// Scores as a cloud-optimized GeoTIFF; with several scenes, a folder that gets one a scene
     #[arg(long, value_name = "FILE|FOLDER")]
     scores: Option<PathBuf>,
+    #[command(flatten)]
+    delivery: Delivery,
+    #[command(flatten)]
+    project: project::ProjectArgs,
     /// Replace outputs that are there already
     #[arg(long)]
     overwrite: bool,
@@ -47,20 +57,23 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
-    let config = args.scoring.configuration()?;
+    let config = args.scoring.configuration(&args.delivery.sets())?;
     let scenes = args.scoring.scenes()?;
     let targets = Targets::check(args, scenes.len())?;
+    args.project.check(args.replaces())?;
     let mut ensemble = args.scoring.ensemble(&config)?;
     let unfinished = args.unfinished(&config, &ensemble, &scenes)?;
     let job = Job { args, config: &config, targets: &targets, context };
     let mut buildings = targets
         .buildings
-        .map(|path| Buildings::create(path, args.replaces(), common_crs(&scenes)))
+        .map(|path| {
+            Buildings::create(path, args.replaces(), common_crs(&scenes), config.output.crs)
+        })
         .transpose()?;
     let mut index = 0..;
-    let outcome = each_scene(&scenes, |scene| {
+    let outcome = each_scene(&scenes, |item| {
         let work = unfinished.scene(index.next().unwrap_or_default());
-        job.infer(scene, &work, &mut ensemble, buildings.as_mut())
+        job.infer(&item.scene, &work, &mut ensemble, buildings.as_mut())
     });
     let failed = match outcome {
         Ok(failed) => failed,
@@ -86,6 +99,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     {
         buildings.commit()?;
         config::write_effective(&config, path)?;
+        check_output(path, &config.validate, context)?;
+    }
+    if failed < scenes.len() {
+        let scored = scenes.iter().map(|item| project::Scored {
+            scene: &item.scene,
+            scores: targets.scores_of(&Scene::name_of(&item.scene)),
+        });
+        args.project.write(scored.collect(), targets.buildings, &config, args.replaces())?;
     }
     unfinished.remove()?;
     none_failed(failed, &scenes)
@@ -97,14 +118,14 @@ impl Args {
         &self,
         config: &InferConfig,
         ensemble: &Ensemble,
-        scenes: &[PathBuf],
+        scenes: &[Item],
     ) -> Result<Unfinished> {
         let region = self.scoring.region();
         let identity = Identity {
             geoseg: env!("CARGO_PKG_VERSION"),
             config,
             models: ensemble.models(),
-            scenes: scenes.iter().map(|scene| stamp(scene)).collect(),
+            scenes: scenes.iter().map(|item| stamp(&item.scene)).collect(),
             bbox: region.bbox,
             aoi: region.aoi.as_deref(),
         };
@@ -114,9 +135,11 @@ impl Args {
             _ => Start::New,
         };
         // One of the two is required.
-        let target =
-            self.output.as_deref().or(self.scores.as_deref()).unwrap_or(Path::new("geoseg"));
-        Unfinished::open(target, &identity, start)
+        let target = self.output.as_deref().or(self.scores.as_deref());
+        let target = target.unwrap_or(Path::new("geoseg"));
+        // What lies on a server is made here first.
+        let here = remote::is_remote(target).then(|| target.file_name()).flatten().map(Path::new);
+        Unfinished::open(here.unwrap_or(target), &identity, start)
     }
 
     /// Outputs of a run that is taken up may be there from before.
@@ -126,8 +149,9 @@ impl Args {
 }
 
 /// The CRS of all scenes, or WGS 84 where they differ; what cannot be opened is reported later.
-fn common_crs(scenes: &[PathBuf]) -> Option<Crs> {
-    let mut systems = scenes.iter().filter_map(|path| Scene::open(path).ok()?.grid().crs.clone());
+fn common_crs(scenes: &[Item]) -> Option<Crs> {
+    let mut systems =
+        scenes.iter().filter_map(|item| Scene::open(&item.scene).ok()?.grid().crs.clone());
     let first = systems.next()?;
     if systems.all(|other| other.same_as(&first)) { Some(first) } else { Crs::wgs84().ok() }
 }
@@ -144,10 +168,12 @@ impl<'a> Targets<'a> {
     fn check(args: &'a Args, scenes: usize) -> Result<Self> {
         let (buildings, scores) = (args.output.as_deref(), args.scores.as_deref());
         if let Some(path) = buildings {
-            LayerWriter::driver_for(path)?;
+            Format::of(path)?;
             output::check_writable(path, args.replaces())?;
         }
-        let scores_in_folder = scores.is_some_and(Path::is_dir);
+        let scores_in_folder = scores.is_some_and(|path| {
+            path.is_dir() || remote::is_remote(path) && path.to_string_lossy().ends_with('/')
+        });
         if let Some(path) = scores.filter(|_| !scores_in_folder) {
             if scenes > 1 {
                 return Err(Error::input(
@@ -179,9 +205,14 @@ struct Buildings {
 }
 
 impl Buildings {
-    fn create(path: &Path, overwrite: bool, crs: Option<Crs>) -> Result<Self> {
+    fn create(
+        path: &Path,
+        overwrite: bool,
+        crs: Option<Crs>,
+        output_crs: OutputCrs,
+    ) -> Result<Self> {
         let staged = Staged::new(path, overwrite)?;
-        let writer = BuildingWriter::create(staged.path(), crs)?;
+        let writer = BuildingWriter::create(staged.path(), crs, output_crs)?;
         Ok(Self { staged, writer })
     }
 

@@ -10,6 +10,7 @@ use crate::config::infer::ScoresType;
 use crate::error::{Error, Result};
 use crate::geo::{Scene, to_cog};
 use crate::output::{self, Staged};
+use crate::stac::Item;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,7 +36,7 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
-    let config = args.scoring.configuration()?;
+    let config = args.scoring.configuration(&[])?;
     if config.inference.scores != ScoresType::Uint8 {
         let problem = "soft labels are uint8; `geoseg infer --scores` writes floats";
         return Err(Error::config("inference.scores", problem));
@@ -45,7 +46,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     check_targets(&scenes, args)?;
     let mut ensemble = args.scoring.ensemble(&config)?;
     let region = args.scoring.region();
-    let failed = each_scene(&scenes, |scene| {
+    let failed = each_scene(&scenes, |Item { scene, .. }| {
         let inputs = ensemble.open(scene, &region)?;
         let target = target(scene, &args.output);
         let staged = Staged::new(&target, args.overwrite)?;
@@ -71,9 +72,9 @@ fn target(scene: &Path, folder: &Path) -> PathBuf {
 }
 
 /// Refuses, before any work is done, what could not be written or would overwrite itself.
-fn check_targets(scenes: &[PathBuf], args: &Args) -> Result<()> {
+fn check_targets(scenes: &[Item], args: &Args) -> Result<()> {
     let mut targets = BTreeSet::new();
-    for scene in scenes {
+    for Item { scene, .. } in scenes {
         let target = target(scene, &args.output);
         output::check_writable(&target, args.overwrite)?;
         if !targets.insert(target.clone()) {

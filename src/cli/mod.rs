@@ -9,6 +9,7 @@ mod bench;
 mod check;
 mod combine;
 mod completions;
+mod conflate;
 mod doctor;
 mod eval;
 mod explain;
@@ -18,15 +19,18 @@ mod judged;
 mod label;
 mod lr_find;
 mod mask;
+mod merge;
 mod mine;
 mod models;
 mod polygonize;
+mod project;
 mod scoring;
 mod search;
 mod synth;
 mod tiles;
 mod train;
 mod tune;
+mod validate;
 mod weights;
 
 use clap::{Parser, Subcommand};
@@ -73,6 +77,9 @@ pub enum Command {
     Combine(combine::Args),
     Mask(mask::Args),
     Polygonize(polygonize::Args),
+    Merge(merge::Args),
+    Validate(validate::Args),
+    Conflate(conflate::Args),
     Eval(eval::Args),
     Tune(tune::Args),
     Models(models::Args),
@@ -125,6 +132,9 @@ pub fn run(cli: Cli, interrupt: Interrupt) -> Result<()> {
         Command::Combine(args) => combine::run(&args, &context),
         Command::Mask(args) => mask::run(&args, &context),
         Command::Polygonize(args) => polygonize::run(&args, &context),
+        Command::Merge(args) => merge::run(&args, &context),
+        Command::Validate(args) => validate::run(&args, &context),
+        Command::Conflate(args) => conflate::run(&args),
         Command::Eval(args) => eval::run(&args, &context),
         Command::Tune(args) => tune::run(&args, &context),
         Command::Models(args) => models::run(&args),

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::args::ConfigArgs;
+use super::args::{ConfigArgs, Delivery};
+use super::validate::check_output;
 use super::{Context, stdout};
 use crate::config::infer::InferConfig;
 use crate::error::Result;
@@ -12,6 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   geoseg polygonize scores.tif -o buildings.gpkg
   geoseg polygonize scores.tif --set polygonize.threshold=0.4 -o buildings.geojson
+  geoseg polygonize scores.tif --crs EPSG:3857 -o buildings.parquet
 
 config/infer.toml lists every key of [polygonize] with its default.";
 
@@ -22,12 +24,14 @@ pub struct Args {
     /// Scores raster, as `geoseg infer --scores` writes it
     #[arg(value_name = "SCORES")]
     scores: PathBuf,
-    /// Buildings: .geojson, .geojsonl, .gpkg, .fgb or .shp
+    /// Buildings: .geojson, .geojsonl, .gpkg, .fgb, .parquet, .shp, .mbtiles or .pmtiles
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Value of the attribute `scene`; the scores' file name where absent
     #[arg(long, value_name = "NAME")]
     scene: Option<String>,
+    #[command(flatten)]
+    delivery: Delivery,
     /// Replace an output that is there already
     #[arg(long)]
     overwrite: bool,
@@ -36,7 +40,7 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
-    let config = args.config.load::<InferConfig>(&[])?;
+    let config = args.config.load::<InferConfig>(&args.delivery.sets())?;
     config.validate()?;
     output::check_writable(&args.output, args.overwrite)?;
     let stem = || args.scores.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -44,6 +48,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         &args.scores,
         &config.polygonize,
         &args.output,
+        config.output.crs,
         args.overwrite,
         &args.scene.clone().unwrap_or_else(stem),
         context.progress,
@@ -56,5 +61,6 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         report.area_m2_total,
         report.dropped_small,
         report.holes_filled,
-    ))
+    ))?;
+    check_output(&args.output, &config.validate, context)
 }

@@ -11,11 +11,12 @@ use crate::config::infer::InferConfig;
 use crate::config::tta::Symmetries;
 use crate::error::{Error, Result};
 use crate::infer::{Ensemble, Region};
+use crate::stac::{self, Item};
 
 /// Scenes, models, and how these look at those.
 #[derive(Debug, clap::Args)]
 pub struct Scoring {
-    /// Rasters that GDAL opens: files, URLs, /vsi paths, or patterns in quotes
+    /// Rasters that GDAL opens: files, URLs, /vsi paths, or patterns in quotes; STAC items and collections (.json)
     #[arg(required = true, value_name = "SCENE")]
     scenes: Vec<String>,
     /// Model file; repeatable: the mean of several models' scores, on the grid of the first
@@ -71,23 +72,36 @@ impl Averaging {
 }
 
 impl Scoring {
-    /// The configuration with what the flags say.
-    pub fn configuration(&self) -> Result<InferConfig> {
+    /// The configuration with what the flags say; `more` are those of the command, as `key=value` texts.
+    pub fn configuration(&self, more: &[String]) -> Result<InferConfig> {
         let tta = self.tta.as_ref().map(|views| {
             let names = views.list().iter().map(|symmetry| symmetry.name());
             format!("inference.tta={}", names.collect::<Vec<_>>().join(","))
         });
         let batch = self.batch.map(|batch| format!("inference.batch={batch}"));
         let format = self.precision.map(|format| format!("inference.precision={}", format.name()));
-        let flags = [tta, batch, format].into_iter().flatten().chain(self.averaging.sets());
+        let flags = [tta, batch, format]
+            .into_iter()
+            .flatten()
+            .chain(self.averaging.sets())
+            .chain(more.iter().cloned());
         let config: InferConfig = self.config.load(&flags.collect::<Vec<_>>())?;
         config.validate()?;
         Ok(config)
     }
 
-    /// The scenes, in order; what is no pattern stays as it is, to be opened or refused later.
-    pub fn scenes(&self) -> Result<Vec<PathBuf>> {
-        expand(&self.scenes)
+    /// The scenes, in order, those of catalogues in theirs; what is no pattern stays as it is, to be opened or
+    /// refused later.
+    pub fn scenes(&self) -> Result<Vec<Item>> {
+        let mut scenes = Vec::new();
+        for path in expand(&self.scenes)? {
+            if stac::is_catalogue(&path) {
+                scenes.extend(stac::items(&path, self.bbox.map(|bbox| bbox.corners))?);
+            } else {
+                scenes.push(Item { scene: path, date: None });
+            }
+        }
+        Ok(scenes)
     }
 
     /// The models, on the device.
@@ -103,10 +117,13 @@ impl Scoring {
 
 /// Does something with every scene. One that fails is reported and the others go on, unless it is the only one or the user interrupts; how
 /// many failed.
-pub fn each_scene(scenes: &[PathBuf], mut work: impl FnMut(&Path) -> Result<()>) -> Result<usize> {
+pub fn each_scene(scenes: &[Item], mut work: impl FnMut(&Item) -> Result<()>) -> Result<usize> {
     let mut failures = 0;
-    for scene in scenes {
-        match work(scene) {
+    for item in scenes {
+        if let Some(date) = &item.date {
+            tracing::info!("{}: taken {date}", item.scene.display());
+        }
+        match work(item) {
             Ok(()) => {}
             Err(error @ Error::Interrupted { .. }) => return Err(error),
             Err(error) if scenes.len() == 1 => return Err(error),
@@ -120,7 +137,7 @@ pub fn each_scene(scenes: &[PathBuf], mut work: impl FnMut(&Path) -> Result<()>)
 }
 
 /// The error at the end of a run in which scenes failed.
-pub fn none_failed(failed: usize, scenes: &[PathBuf]) -> Result<()> {
+pub fn none_failed(failed: usize, scenes: &[Item]) -> Result<()> {
     if failed == 0 {
         return Ok(());
     }

@@ -2,10 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::conflate::ConflateOptions;
 use super::ensemble::{EnsembleConfig, Mean};
+use super::merge::MergeOptions;
+use super::output::OutputOptions;
 use super::polygonize::PolygonizeOptions;
 use super::precision::Precision;
 use super::tta::Symmetries;
+use super::validate::ValidateOptions;
 use crate::error::{Error, Result};
 use crate::geo::SceneOptions;
 
@@ -21,6 +25,14 @@ pub struct InferConfig {
     pub ensemble: EnsembleConfig,
     /// Scores into buildings.
     pub polygonize: PolygonizeOptions,
+    /// How buildings are written.
+    pub output: OutputOptions,
+    /// What written buildings are checked for.
+    pub validate: ValidateOptions,
+    /// Buildings of several scenes into one file.
+    pub merge: MergeOptions,
+    /// Buildings against known ones.
+    pub conflate: ConflateOptions,
 }
 
 /// The sliding window.
@@ -98,7 +110,10 @@ impl InferConfig {
             ));
         }
         self.ensemble.validate()?;
-        self.polygonize.validate()
+        self.polygonize.validate()?;
+        self.validate.validate()?;
+        self.merge.validate()?;
+        self.conflate.validate()
     }
 
     /// A window, and what is measured by it.
@@ -176,6 +191,12 @@ mod tests {
             ("[ensemble]\nweights = [1.0, 0.0]", "ensemble.weights"),
             ("[ensemble]\nwindow_px = [512, 31]", "ensemble.window_px"),
             ("[polygonize]\nthreshold = 2.0", "polygonize.threshold"),
+            ("[validate]\nmin_width_m = -1.0", "validate.min_width_m"),
+            ("[validate]\nmax_overlap_m2 = nan", "validate.max_overlap_m2"),
+            ("[merge]\niou = 0.0", "merge.iou"),
+            ("[merge]\ncontained = 1.5", "merge.contained"),
+            ("[conflate]\niou = 2.0", "conflate.iou"),
+            ("[conflate]\nshared = 0.0", "conflate.shared"),
         ];
         for (text, key) in wrong {
             let config: InferConfig = toml::from_str(text).unwrap();

@@ -3,15 +3,19 @@
 //! A stage's configuration is a struct that derives `Serialize` and `Deserialize` with
 //! `#[serde(default, deny_unknown_fields)]`; its `Default` is the only place where defaults stand.
 
+pub mod conflate;
 pub mod dataset;
 pub mod ensemble;
 pub mod infer;
+pub mod merge;
+pub mod output;
 pub mod polygonize;
 pub mod precision;
 pub mod search;
 pub mod synth;
 pub mod train;
 pub mod tta;
+pub mod validate;
 
 mod layers;
 mod unknown;
@@ -26,7 +30,6 @@ pub use polygonize::PolygonizeOptions;
 pub use precision::Precision;
 
 use crate::error::{Error, Result};
-use crate::output;
 
 /// Reads `files` in order (a later file overrides an earlier one, table by table; arrays are replaced
 /// whole), applies `sets` (`key.path=value`) and returns the typed configuration.
@@ -61,7 +64,7 @@ pub fn to_toml<T: Serialize>(config: &T) -> Result<String> {
 /// # Errors
 /// As [`to_toml`], and what the file system says.
 pub fn write_effective<T: Serialize>(config: &T, beside: &Path) -> Result<()> {
-    output::write_whole(effective_path(beside), to_toml(config)?.as_bytes(), true)
+    crate::output::write_whole(effective_path(beside), to_toml(config)?.as_bytes(), true)
 }
 
 /// Where [`write_effective`] writes.

@@ -9,7 +9,7 @@ use super::pixels::{Confusion, PixelScores};
 use super::scene::SceneCounts;
 use super::{EvalOptions, Source};
 use crate::error::Result;
-use crate::output::write_whole;
+use crate::output::write_json;
 use crate::table::table;
 
 /// All scenes and their total.
@@ -146,10 +146,7 @@ impl EvalReport {
     /// # Errors
     /// The file exists and `overwrite` is false, or cannot be written.
     pub fn write_json(&self, path: &Path, overwrite: bool) -> Result<()> {
-        let mut text = serde_json::to_string_pretty(self)
-            .map_err(|error| crate::Error::io(path)(std::io::Error::other(error)))?;
-        text.push('\n');
-        write_whole(path, text.as_bytes(), overwrite)
+        write_json(path, self, overwrite)
     }
 }
 

@@ -8,7 +8,7 @@ pub mod onnx;
 pub mod torch;
 pub mod weights;
 
-mod zip;
+pub(crate) mod zip;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

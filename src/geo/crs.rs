@@ -75,6 +75,15 @@ impl Crs {
         &self.wkt
     }
 
+    /// As PROJJSON, for formats that keep it so.
+    ///
+    /// # Errors
+    /// PROJ cannot write it.
+    pub fn projjson(&self) -> Result<serde_json::Value> {
+        let text = self.spatial_ref()?.to_projjson().map_err(Error::gdal(&self.label))?;
+        serde_json::from_str(&text).map_err(|problem| Error::io(&self.label)(problem.into()))
+    }
+
     /// What to call it: `EPSG:32736`, or its name.
     pub fn label(&self) -> &str {
         &self.label

@@ -6,6 +6,7 @@ use std::sync::Once;
 
 use gdal::{Dataset, DatasetOptions, GdalOpenFlags};
 
+use super::remote;
 use crate::error::{Error, Result};
 
 static INIT: Once = Once::new();
@@ -22,6 +23,7 @@ pub fn init() {
         if std::env::var_os("GDAL_CACHEMAX").is_none() {
             let _ = gdal::config::set_config_option("GDAL_CACHEMAX", BLOCK_CACHE);
         }
+        remote::set_request_defaults();
         gdal::config::set_error_handler(|class, number, message| {
             tracing::debug!(target: "gdal", "{class:?} {number}: {message}");
         });
@@ -30,8 +32,7 @@ pub fn init() {
 
 /// Whether GDAL, not the file system, resolves this path.
 fn is_virtual(path: &Path) -> bool {
-    let text = path.to_string_lossy();
-    text.starts_with("/vsi") || text.contains("://") || text.contains(':')
+    remote::is_remote(path) || path.to_string_lossy().contains(':')
 }
 
 /// Opens a raster or (with `vector`) a vector dataset for reading.
@@ -51,7 +52,8 @@ pub(super) fn open(path: &Path, vector: bool) -> Result<Dataset> {
     }
     let kind = if vector { GdalOpenFlags::GDAL_OF_VECTOR } else { GdalOpenFlags::GDAL_OF_RASTER };
     let options = DatasetOptions { open_flags: kind, ..DatasetOptions::default() };
-    Dataset::open_ex(path, options).map_err(|source| {
+    let _opening = remote::Opening::of(path);
+    Dataset::open_ex(remote::gdal_path(path), options).map_err(|source| {
         Error::input(
             path,
             what,

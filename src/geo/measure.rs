@@ -33,6 +33,40 @@ impl AreaMeter {
     }
 }
 
+/// Ground metres per unit of a CRS, place by place. Belongs to the thread that made it.
+pub struct LocalScale {
+    crs: Option<Crs>,
+    /// Where it was measured last, and what it was there.
+    last: Option<((f64, f64), (f64, f64))>,
+}
+
+/// Degrees within which a scale is taken as the same: it differs by less than a thousandth there.
+const SAME_SCALE_DEGREES: f64 = 0.02;
+/// The same in the units of projected coordinates.
+const SAME_SCALE_UNITS: f64 = 2000.0;
+
+impl LocalScale {
+    /// For coordinates in `crs`; without one, a unit is taken as a metre.
+    pub fn new(crs: Option<&Crs>) -> Self {
+        Self { crs: crs.cloned(), last: None }
+    }
+
+    /// Metres per unit along (x, y) near a position.
+    pub fn at(&mut self, x: f64, y: f64) -> (f64, f64) {
+        let Some(crs) = &self.crs else { return (1.0, 1.0) };
+        let same = if crs.is_geographic() { SAME_SCALE_DEGREES } else { SAME_SCALE_UNITS };
+        if let Some(((last_x, last_y), scale)) = self.last
+            && (x - last_x).abs() < same
+            && (y - last_y).abs() < same
+        {
+            return scale;
+        }
+        let scale = crs.metres_per_unit(x, y).unwrap_or((1.0, 1.0));
+        self.last = Some(((x, y), scale));
+        scale
+    }
+}
+
 /// The area of one polygon, m2. For many, keep an [`AreaMeter`].
 pub fn area_m2(polygon: &geo::Polygon<f64>, crs: Option<&Crs>) -> f64 {
     let (x, y) = polygon.exterior().0.first().map_or((0.0, 0.0), |c| (c.x, c.y));
@@ -43,6 +77,15 @@ pub fn area_m2(polygon: &geo::Polygon<f64>, crs: Option<&Crs>) -> f64 {
 mod tests {
     use super::*;
     use geo::polygon;
+
+    #[test]
+    fn the_scale_is_that_of_the_place() {
+        let mut scale = LocalScale::new(Some(&Crs::from_epsg(3857).unwrap()));
+        assert!((scale.at(0.0, 0.0).0 - 1.0).abs() < 1e-3);
+        let (x, _) = scale.at(0.0, 8_399_738.0); // 60 N
+        assert!((x - 0.5).abs() < 2e-3, "{x}");
+        assert_eq!(LocalScale::new(None).at(5.0, 5.0), (1.0, 1.0));
+    }
 
     #[test]
     fn an_area_is_the_same_in_every_crs() {

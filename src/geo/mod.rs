@@ -3,12 +3,14 @@
 //! GDAL and threads: a dataset handle may move between threads but is never shared; every parallel
 //! task opens its own. [`init`] runs before the first GDAL call.
 
+pub mod boxes;
 pub mod crs;
 mod dataset;
 pub mod grid;
 pub mod measure;
 pub mod overlap;
 pub mod raster;
+pub mod remote;
 pub mod vector;
 
 pub use crs::{Crs, Reprojection};

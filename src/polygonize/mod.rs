@@ -41,10 +41,11 @@ pub use stream::{Counts, Polygonizer, polygons_of};
 pub use threshold::{FULL, NODATA, score_of};
 
 use crate::error::Result;
-use crate::geo::vector::{FieldKind, LayerWriter, Value};
+use crate::geo::vector::{FieldKind, Format, LayerWriter, OutputCrs, Value};
 use crate::geo::{Crs, Reprojection};
 use crate::output::Staged;
 use crate::progress::{Bar, Progress};
+use crate::qgis::style;
 
 /// What a run did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -74,15 +75,16 @@ pub fn run(
     scores: &Path,
     options: &PolygonizeOptions,
     out: &Path,
+    output_crs: OutputCrs,
     overwrite: bool,
     scene_name: &str,
     progress: Progress,
 ) -> Result<Report> {
     options.validate()?;
-    LayerWriter::driver_for(out)?;
+    Format::of(out)?;
     let crs = Scores::open(scores)?.grid().crs.clone();
     let staged = Staged::new(out, overwrite)?;
-    let mut writer = BuildingWriter::create(staged.path(), crs)?;
+    let mut writer = BuildingWriter::create(staged.path(), crs, output_crs)?;
     let report = append(scores, options, &mut writer, scene_name, progress)?;
     writer.finish()?;
     staged.commit()?;
@@ -208,11 +210,11 @@ pub struct BuildingWriter {
 }
 
 impl BuildingWriter {
-    /// Creates the file at `path` (a staged one), its coordinates in `crs`.
+    /// Creates the file at `path` (a staged one) for buildings in `crs`; what is written is in `output_crs`.
     ///
     /// # Errors
-    /// As [`LayerWriter::create`].
-    pub fn create(path: &Path, crs: Option<Crs>) -> Result<Self> {
+    /// As [`LayerWriter::create_in`].
+    pub fn create(path: &Path, crs: Option<Crs>, output_crs: OutputCrs) -> Result<Self> {
         let fields = [
             ("id", FieldKind::Text),
             ("area_m2", FieldKind::Real),
@@ -223,7 +225,8 @@ impl BuildingWriter {
             ("n_vertices", FieldKind::Int),
             ("scene", FieldKind::Text),
         ];
-        let layer = LayerWriter::create(path, "buildings", crs.as_ref(), &fields)?;
+        let layer = LayerWriter::create_in(path, "buildings", crs.as_ref(), output_crs, &fields)?
+            .with_style(style::by_confidence());
         Ok(Self { layer, crs, written: 0 })
     }
 

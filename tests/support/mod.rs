@@ -5,6 +5,7 @@
     reason = "every test file uses its own part, and may fail anywhere"
 )]
 
+pub mod files;
 pub mod mlflow;
 pub mod program;
 pub mod python;

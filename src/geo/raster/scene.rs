@@ -146,6 +146,11 @@ impl Scene {
         if self.palette.is_some() { 3 } else { self.bands.len() }
     }
 
+    /// Their numbers in the file, from 1; a single one where a palette gives the colours.
+    pub fn band_numbers(&self) -> &[usize] {
+        &self.bands
+    }
+
     /// The file's value type, as GDAL names it (`Byte`, `UInt16`, ...).
     pub fn dtype(&self) -> String {
         self.dtype.name()

@@ -2,15 +2,12 @@
 
 use std::path::PathBuf;
 
-use gdal::vector::LayerAccess;
 use geo::{Area, MakeValid, Validation};
-use geozero::ToGeo;
-use geozero::wkb::Wkb;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::geo::crs::{Crs, Reprojection};
-use crate::geo::dataset;
+use super::features::FeatureReader;
+use crate::error::Result;
+use crate::geo::crs::Crs;
 
 /// Where polygons come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,105 +48,38 @@ pub struct Footprints {
 /// The file, layer or filter is wrong; the file has no CRS but `to` is given; a coordinate cannot be
 /// reprojected.
 pub fn read_footprints(source: &VectorSource, to: Option<&Crs>) -> Result<Footprints> {
-    let path = &source.path;
-    let dataset = dataset::open(path, true)?;
-    let mut layer = match &source.layer {
-        Some(name) => dataset.layer_by_name(name).map_err(|_| {
-            let names: Vec<String> = dataset.layers().map(|layer| layer.name()).collect();
-            Error::input(path, format!("a layer `{name}`"), names.join(", "), "name one of these")
-        })?,
-        None => dataset.layer(0).map_err(|_| {
-            Error::input(path, "a layer", "none", "check that the file holds features")
-        })?,
-    };
-    if let Some(filter) = &source.filter {
-        layer.set_attribute_filter(filter).map_err(|source| {
-            Error::input(
-                path,
-                format!("a filter that fits the attributes: {filter}"),
-                dataset::reason(&source),
-                "write it as the WHERE part of an SQL query",
-            )
-        })?;
-    }
-    let from = layer
-        .spatial_ref()
-        .filter(|reference| !reference.is_local())
-        // GDAL's name for the CRS of a GeoPackage that has none.
-        .filter(|reference| reference.name().is_none_or(|name| !name.starts_with("Undefined ")))
-        .and_then(|reference| Crs::from_spatial_ref(&reference).ok());
-    let way = match (&from, to) {
-        (Some(from), Some(to)) => Some(Reprojection::new(from, to)?),
-        (None, Some(to)) => {
-            return Err(Error::input(
-                path,
-                "footprints with a coordinate reference system",
-                "none",
-                format!("assign it first, for example `ogr2ogr -a_srs {} ...`", to.label()),
-            ));
-        }
-        _ => None,
-    };
+    let mut reader = FeatureReader::open(source)?.without_attributes();
+    let way = reader.way_to(to)?;
+    let from = reader.crs().cloned();
     let mut footprints = Footprints { crs: to.cloned().or(from), ..Footprints::default() };
-    // SAFETY: resets this thread's error state only.
-    unsafe { gdal_sys::CPLErrorReset() };
-    for feature in layer.features() {
-        let Some(geometry) = feature.geometry() else {
+    reader.each(|feature| {
+        let Some(shape) = feature.geometry.and_then(polygons_of) else {
             footprints.dropped += 1;
-            continue;
+            return Ok(());
         };
-        let wkb = geometry.wkb().map_err(Error::gdal(path))?;
-        let Some(shape) = polygons_of(wkb) else {
+        footprints.repaired += usize::from(!shape.is_valid());
+        let Some(shape) = mended(shape) else {
             footprints.dropped += 1;
-            continue;
+            return Ok(());
         };
-        let shape = if shape.is_valid() {
-            shape
-        } else {
-            footprints.repaired += 1;
-            match shape.make_valid() {
-                Ok(mended) => mended,
-                Err(_) => geo::MultiPolygon(Vec::new()),
-            }
-        };
-        if shape.unsigned_area() <= 0.0 {
-            footprints.dropped += 1;
-            continue;
-        }
-        let shape = match &way {
+        footprints.polygons.push(match &way {
             Some(way) => way.multi_polygon(&shape)?,
             None => shape,
-        };
-        footprints.polygons.push(shape);
-    }
-    check_read(source)?;
+        });
+        Ok(())
+    })?;
     Ok(footprints)
 }
 
-/// A damaged file, or a filter that a database driver only looks at when it is asked for features,
-/// ends the features early; GDAL says so in its error state alone.
-fn check_read(source: &VectorSource) -> Result<()> {
-    // SAFETY: reads this thread's error state; the message is copied at once.
-    let (class, message) = unsafe {
-        let message = std::ffi::CStr::from_ptr(gdal_sys::CPLGetLastErrorMsg());
-        (gdal_sys::CPLGetLastErrorType(), message.to_string_lossy().into_owned())
-    };
-    if class < gdal_sys::CPLErr::CE_Failure {
-        return Ok(());
-    }
-    let (expected, hint) = match &source.filter {
-        Some(filter) => (
-            format!("a filter that fits the attributes: {filter}"),
-            "write it as the WHERE part of an SQL query",
-        ),
-        None => ("readable features".to_owned(), "check that the file is whole"),
-    };
-    Err(Error::input(&source.path, expected, message.lines().next().unwrap_or("an error"), hint))
+/// Polygons without crossing rings; `None` where no area is left.
+pub fn mended(polygons: geo::MultiPolygon<f64>) -> Option<geo::MultiPolygon<f64>> {
+    let valid = if polygons.is_valid() { polygons } else { polygons.make_valid().ok()? };
+    (valid.unsigned_area() > 0.0).then_some(valid)
 }
 
-/// The areal part of a WKB geometry; heights and measures are dropped.
-fn polygons_of(wkb: Vec<u8>) -> Option<geo::MultiPolygon<f64>> {
-    let polygons = flatten(Wkb(wkb).to_geo().ok()?);
+/// The areal part of a geometry that is worth mending.
+pub fn polygons_of(geometry: geo::Geometry<f64>) -> Option<geo::MultiPolygon<f64>> {
+    let polygons = flatten(geometry);
     let finite = |polygon: &geo::Polygon<f64>| {
         use geo::CoordsIter;
         polygon.coords_iter().all(|c| c.x.is_finite() && c.y.is_finite())

@@ -1,14 +1,15 @@
 //! Features out, in the format that the file's extension names.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use gdal::Dataset;
-use gdal::vector::{Feature, FieldDefn, LayerAccess, LayerOptions, OGRFieldType, OwnedLayer};
-use geozero::{CoordDimensions, ToWkb};
-
+use super::antimeridian;
+use super::format::Format;
+use super::geoparquet::GeoParquet;
+use super::ogr::OgrLayer;
+use super::output_crs::OutputCrs;
 use crate::error::{Error, Result};
 use crate::geo::crs::{Crs, Reprojection};
-use crate::geo::dataset::{close_checked, init};
 
 /// The type of an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum FieldKind {
 /// An attribute's value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
+    /// Unknown, for any kind.
+    Null,
     /// For [`FieldKind::Int`].
     Int(i64),
     /// For [`FieldKind::Real`].
@@ -32,133 +35,117 @@ pub enum Value<'a> {
     Text(&'a str),
 }
 
-/// Extension, driver, and whether the format is WGS 84 only.
-const FORMATS: [(&str, &str); 6] = [
-    ("geojson", "GeoJSON"),
-    ("json", "GeoJSON"),
-    ("geojsonl", "GeoJSONSeq"),
-    ("gpkg", "GPKG"),
-    ("fgb", "FlatGeobuf"),
-    ("shp", "ESRI Shapefile"),
-];
-
-/// Writes polygons with attributes.
+/// Writes polygons with attributes, as they come; memory does not grow with their number beyond what
+/// the format's own index needs.
 pub struct LayerWriter {
-    layer: OwnedLayer,
+    sink: Sink,
+    way: Option<Reprojection>,
+    in_degrees: bool,
     path: PathBuf,
-    transaction: bool,
+}
+
+enum Sink {
+    Ogr(OgrLayer),
+    Parquet(Box<GeoParquet>),
 }
 
 impl LayerWriter {
-    /// The driver for a file name.
+    /// Creates the file (give it a staged path) with one layer of polygons in `crs`, in the CRS that
+    /// the format has by default: see [`OutputCrs::Auto`].
     ///
     /// # Errors
-    /// The extension is none of those that geoseg writes.
-    pub fn driver_for(path: &Path) -> Result<&'static str> {
-        let extension =
-            path.extension().map(|text| text.to_string_lossy().to_lowercase()).unwrap_or_default();
-        FORMATS.iter().find(|(known, _)| *known == extension).map(|(_, driver)| *driver).ok_or_else(
-            || {
-                Error::input(
-                    path,
-                    "a name that ends in .geojson, .geojsonl, .gpkg, .fgb or .shp",
-                    if extension.is_empty() {
-                        "no extension".into()
-                    } else {
-                        format!(".{extension}")
-                    },
-                    "choose the format by the extension",
-                )
-            },
-        )
-    }
-
-    /// Creates the file (give it a staged path) with one layer of polygons in `crs`.
-    ///
-    /// GeoJSON follows RFC 7946 (WGS 84, right-hand rule, 7 decimals) wherever `crs` leads
-    /// there; elsewhere (pixels, Mars) it holds the coordinates as they are.
-    ///
-    /// # Errors
-    /// Unknown extension, or GDAL cannot write there.
+    /// As [`LayerWriter::create_in`].
     pub fn create(
         path: &Path,
         layer_name: &str,
         crs: Option<&Crs>,
         fields: &[(&str, FieldKind)],
     ) -> Result<Self> {
-        init();
-        let driver_name = Self::driver_for(path)?;
-        let driver =
-            gdal::DriverManager::get_driver_by_name(driver_name).map_err(Error::gdal(path))?;
-        let mut dataset = driver.create_vector_only(path).map_err(Error::gdal(path))?;
-        let srs = crs.map(Crs::spatial_ref).transpose()?;
-        let options: &[&str] = match (driver_name, crs) {
-            ("GeoJSON", Some(crs)) if Reprojection::new(crs, &Crs::wgs84()?).is_ok() => {
-                &["RFC7946=YES"]
-            }
-            ("GeoJSON", Some(crs)) => {
-                tracing::warn!(
-                    "{}: {} is not tied to WGS 84; its own coordinates are written",
-                    path.display(),
-                    crs.label()
-                );
-                &[]
-            }
-            _ => &[],
+        Self::create_in(path, layer_name, crs, OutputCrs::Auto, fields)
+    }
+
+    /// As [`LayerWriter::create`]; the file is in `output_crs`, polygons are given in `crs`.
+    ///
+    /// Polygons in degrees are cut at the antimeridian. GeoJSON in WGS 84 follows RFC 7946 (right-hand
+    /// rule, 7 decimals).
+    ///
+    /// # Errors
+    /// Unknown extension, a CRS that the format cannot hold, or the file cannot be written.
+    pub fn create_in(
+        path: &Path,
+        layer_name: &str,
+        crs: Option<&Crs>,
+        output_crs: OutputCrs,
+        fields: &[(&str, FieldKind)],
+    ) -> Result<Self> {
+        let format = Format::of(path)?;
+        let target = output_crs.resolve(path, format, crs)?;
+        let way = match (crs, &target) {
+            (Some(from), Some(to)) if !from.same_as(to) => Some(Reprojection::new(from, to)?),
+            _ => None,
         };
-        dataset
-            .create_layer(LayerOptions {
-                name: layer_name,
-                srs: srs.as_ref(),
-                ty: gdal_sys::OGRwkbGeometryType::wkbUnknown,
-                options: Some(options),
-            })
-            .map_err(Error::gdal(path))?;
-        // GeoPackage commits every feature to disk unless told to wait; others cannot and need not.
-        // SAFETY: the handle is open; the result says whether a transaction is under way.
-        let transaction = unsafe {
-            gdal_sys::GDALDatasetStartTransaction(dataset.c_dataset(), 0)
-                == gdal_sys::OGRErr::OGRERR_NONE
+        let in_degrees = target.as_ref().is_some_and(Crs::is_geographic);
+        let sink = if format == Format::GeoParquet {
+            let file = GeoParquet::create(path, target.as_ref(), fields)?;
+            Sink::Parquet(Box::new(file))
+        } else {
+            Sink::Ogr(OgrLayer::create(path, format, layer_name, target.as_ref(), fields)?)
         };
-        let layer = dataset.into_layer(0).map_err(Error::gdal(path))?;
-        for (name, kind) in fields {
-            let ogr = match kind {
-                FieldKind::Int => OGRFieldType::OFTInteger64,
-                FieldKind::Real => OGRFieldType::OFTReal,
-                FieldKind::Text => OGRFieldType::OFTString,
-            };
-            let definition = FieldDefn::new(name, ogr).map_err(Error::gdal(path))?;
-            definition.add_to_layer(&layer).map_err(Error::gdal(path))?;
+        Ok(Self { sink, way, in_degrees, path: path.to_owned() })
+    }
+
+    /// A style of QGIS (QML) that travels with the features where the format has a place for it
+    /// (GeoPackage).
+    #[must_use]
+    pub fn with_style(mut self, qml: String) -> Self {
+        if let Sink::Ogr(layer) = &mut self.sink {
+            layer.set_style(qml);
         }
-        Ok(Self { layer, path: path.to_owned(), transaction })
+        self
     }
 
     /// Appends a feature; `values` in the order of the fields.
     ///
     /// # Errors
-    /// GDAL cannot take it, or the disk is full.
+    /// It is no polygon, the CRS of the file does not reach it, or the disk is full.
     pub fn push(&mut self, geometry: &geo::Geometry<f64>, values: &[Value<'_>]) -> Result<()> {
-        self.push_gdal(geometry, values).map_err(Error::gdal(&self.path))
+        let geometry = self.placed(geometry)?;
+        match &mut self.sink {
+            Sink::Ogr(layer) => layer.push(&geometry, values),
+            Sink::Parquet(file) => file.push(&geometry, values),
+        }
     }
 
-    fn push_gdal(
-        &self,
-        geometry: &geo::Geometry<f64>,
-        values: &[Value<'_>],
-    ) -> gdal::errors::Result<()> {
-        let wkb = geometry
-            .to_wkb(CoordDimensions::xy())
-            .map_err(|error| gdal::errors::GdalError::BadArgument(error.to_string()))?;
-        let mut feature = Feature::new(self.layer.defn())?;
-        for (index, value) in values.iter().enumerate() {
-            match value {
-                Value::Int(value) => feature.set_field_integer64(index, *value)?,
-                Value::Real(value) => feature.set_field_double(index, *value)?,
-                Value::Text(value) => feature.set_field_string(index, value)?,
+    /// The polygon in the coordinates of the file.
+    fn placed<'g>(&self, geometry: &'g geo::Geometry<f64>) -> Result<Cow<'g, geo::Geometry<f64>>> {
+        let polygons: &[geo::Polygon<f64>] = match geometry {
+            geo::Geometry::Polygon(polygon) => std::slice::from_ref(polygon),
+            geo::Geometry::MultiPolygon(polygons) => &polygons.0,
+            _ => {
+                let hint = "only polygons are written";
+                return Err(Error::input(&self.path, "polygons", "another geometry", hint));
+            }
+        };
+        let is_one_in_many =
+            matches!(geometry, geo::Geometry::MultiPolygon(_)) && polygons.len() == 1;
+        if self.way.is_none() && !self.in_degrees && !is_one_in_many {
+            return Ok(Cow::Borrowed(geometry));
+        }
+        let mut placed = Vec::with_capacity(polygons.len());
+        for polygon in polygons {
+            let polygon = match &self.way {
+                Some(way) => Cow::Owned(way.polygon(polygon)?),
+                None => Cow::Borrowed(polygon),
+            };
+            match self.in_degrees.then(|| antimeridian::cut(&polygon)).flatten() {
+                Some(parts) => placed.extend(parts),
+                None => placed.push(polygon.into_owned()),
             }
         }
-        feature.set_geometry(gdal::vector::Geometry::from_wkb(&wkb)?)?;
-        feature.create(&self.layer)
+        Ok(Cow::Owned(match <[_; 1]>::try_from(placed) {
+            Ok([polygon]) => polygon.into(),
+            Err(polygons) => geo::MultiPolygon(polygons).into(),
+        }))
     }
 
     /// Writes what is left and closes the file.
@@ -166,19 +153,9 @@ impl LayerWriter {
     /// # Errors
     /// The disk is full.
     pub fn finish(self) -> Result<()> {
-        let dataset: Dataset = self.layer.into_dataset();
-        if self.transaction {
-            // SAFETY: ends the transaction that `create` began on this handle.
-            let code = unsafe { gdal_sys::GDALDatasetCommitTransaction(dataset.c_dataset()) };
-            if code != gdal_sys::OGRErr::OGRERR_NONE {
-                return Err(Error::input(
-                    &self.path,
-                    "the features to be stored",
-                    format!("OGR error {code}"),
-                    "look at the free space of the disk",
-                ));
-            }
+        match self.sink {
+            Sink::Ogr(layer) => layer.finish(),
+            Sink::Parquet(file) => file.finish(),
         }
-        close_checked(dataset, &self.path)
     }
 }
