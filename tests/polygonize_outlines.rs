@@ -74,7 +74,8 @@ fn town() -> impl Strategy<Value = Picture> {
 }
 
 fn everything_kept() -> PolygonizeOptions {
-    PolygonizeOptions { min_area_m2: 0.0, min_hole_m2: 0.0, ..PolygonizeOptions::default() }
+    let options = PolygonizeOptions { min_area_m2: 0.0, min_hole_m2: 0.0, ..Default::default() };
+    PolygonizeOptions { split_neck: 0.0, ..options }
 }
 
 fn form() -> impl Strategy<Value = OutlineForm> {

@@ -20,7 +20,8 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    pub(super) fn new(raw: RawArc, tolerance_m: f64) -> Self {
+    /// No vertex moves out of the scene, which reaches from 0, 0 to `scene_m`.
+    pub(super) fn new(raw: RawArc, tolerance_m: f64, scene_m: Point) -> Self {
         let is_loop = raw.closed || raw.points.first() == raw.points.last();
         let least = if is_loop { 4 } else { 2 };
         let mut kept = Vec::new();
@@ -37,7 +38,7 @@ impl Draft {
             kept = (0..raw.points.len()).collect();
         }
         let mut draft = Self { raw, moved: vec![None; kept.len()], kept };
-        draft.fit(tolerance);
+        draft.fit(tolerance, scene_m);
         draft
     }
 
@@ -74,7 +75,7 @@ impl Draft {
     }
 
     /// Moves vertices to where the fitted lines of their walls meet.
-    fn fit(&mut self, tolerance_m: f64) {
+    fn fit(&mut self, tolerance_m: f64, scene_m: Point) {
         let lines: Vec<Line> = (0..self.walls()).map(|i| Line::fit(&self.wall(i))).collect();
         let inner = if self.raw.closed { 0..self.kept.len() } else { 1..self.kept.len() - 1 };
         for i in inner {
@@ -84,6 +85,7 @@ impl Draft {
                 let (a, b) = (before.nearest(at), after.nearest(at));
                 [f64::midpoint(a[0], b[0]), f64::midpoint(a[1], b[1])]
             });
+            let to = [to[0].clamp(0.0, scene_m[0]), to[1].clamp(0.0, scene_m[1])];
             if (to[0] - at[0]).hypot(to[1] - at[1]) <= tolerance_m {
                 self.moved[i] = Some(to);
             }

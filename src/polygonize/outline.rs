@@ -95,6 +95,16 @@ impl Finisher {
         self.split.is_some() || self.form == OutlineForm::Subpixel
     }
 
+    /// The shorter side of a pixel.
+    fn pixel_m(&self) -> f64 {
+        self.gsd_m.0.min(self.gsd_m.1)
+    }
+
+    /// The scene's sides.
+    fn scene_m(&self) -> Point {
+        [self.grid.width as f64 * self.gsd_m.0, self.grid.height as f64 * self.gsd_m.1]
+    }
+
     /// How far above its first pixel an outline may reach, px.
     pub(super) fn reach_px(&self) -> f64 {
         2.0 + 2.0 * self.tolerance_m / self.gsd_m.1
@@ -135,7 +145,7 @@ impl Finisher {
         };
         let raw = self.raw(&rings, window.as_ref(), parts.as_ref());
         let mesh = match self.tolerance_m > 0.0 {
-            true => simplify(&raw, self.tolerance_m, self.gsd_m.0.min(self.gsd_m.1)),
+            true => simplify(&raw, self.tolerance_m, self.pixel_m(), self.scene_m()),
             false => raw,
         };
         let mut finished = Finished { holes_filled, ..Finished::default() };

@@ -17,15 +17,16 @@ const MAX_ROUNDS: usize = 60;
 /// coordinates, far below what a pixel can show.
 const CLEARANCE_PX: f64 = 0.05;
 
-/// Simplifies outlines by about `tolerance_m`; the result is valid if `raw` is. `pixel_m` is the shorter side of a pixel.
-pub(super) fn simplify(raw: &Mesh, tolerance_m: f64, pixel_m: f64) -> Mesh {
+/// Simplifies outlines by about `tolerance_m`; the result is valid if `raw` is, and stays in the scene, of `scene_m` metres. `pixel_m` is
+/// the shorter side of a pixel.
+pub(super) fn simplify(raw: &Mesh, tolerance_m: f64, pixel_m: f64, scene_m: Point) -> Mesh {
     let topology = Topology::of(raw);
     let mut drafts: Vec<Draft> = topology
         .arcs
         .iter()
         .map(|arc| {
             let raw = RawArc { points: raw.ring_points(&arc.vertices), closed: arc.closed };
-            Draft::new(raw, tolerance_m)
+            Draft::new(raw, tolerance_m, scene_m)
         })
         .collect();
     let before: Vec<Chain> = drafts

@@ -47,8 +47,7 @@ pub struct Polygonizer {
 }
 
 impl Polygonizer {
-    /// For scores on `grid` (only its width, transform, CRS and ground sample distance matter: any number of
-    /// rows may come). The options must have passed [`PolygonizeOptions::validate`].
+    /// For scores on `grid`. The options must have passed [`PolygonizeOptions::validate`].
     pub fn new(grid: &Grid, options: &PolygonizeOptions) -> Self {
         let gsd_m = grid.gsd_m.unwrap_or((1.0, 1.0));
         let finisher = Finisher::new(grid, options);
