@@ -8,6 +8,7 @@ pub mod ensemble;
 pub mod infer;
 pub mod polygonize;
 pub mod precision;
+pub mod regularize;
 pub mod search;
 pub mod synth;
 pub mod train;

@@ -11,8 +11,11 @@
 mod bits;
 mod components;
 mod conflicts;
+mod mesh;
 mod morphology;
 mod outline;
+#[allow(dead_code, reason = "outlines call it next")]
+mod regularize;
 mod rings;
 mod simplify;
 mod source;
