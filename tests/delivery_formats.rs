@@ -34,6 +34,9 @@ fn houses(path: &Path, transform: [f64; 6], epsg: u32) {
     write_geotiff(path, &grid, 1, &scores, Some(255.0), Compression::Deflate).unwrap();
 }
 
+/// Houses are as large as their pixels.
+const ALONG_PIXELS: [&str; 2] = ["--set", "polygonize.outline=pixel"];
+
 fn town() -> Place {
     let place = Place::new();
     let transform = [330_000.0, 0.5, 0.0, 3_060_000.0, 0.0, -0.5];
@@ -51,7 +54,8 @@ fn every_format_holds_the_same_buildings_in_every_crs() {
     let utm = Crs::from_epsg(32645).unwrap();
     for name in ["b.geojson", "b.geojsonl", "b.gpkg", "b.fgb", "b.shp"] {
         for crs in ["auto", "native", "EPSG:3857", "EPSG:4326"] {
-            let options = ["polygonize", "scores.tif", "--overwrite", "--crs", crs, "-o", name];
+            let fixed = ["polygonize", "scores.tif", "--overwrite", "--crs", crs, "-o", name];
+            let options = [&fixed[..], &ALONG_PIXELS].concat();
             if name == "b.geojsonl" && crs != "auto" {
                 let ran = place.run(&options);
                 assert!(ran.error().contains("--crs"), "{}", ran.stderr);
@@ -180,7 +184,8 @@ fn a_building_on_the_antimeridian_is_cut_in_two_whatever_the_scene_and_the_forma
         let (place, house_m2) = across_the_antimeridian(epsg);
         for name in ["b.geojson", "b.geojsonl", "b.gpkg"] {
             let crs = if name == "b.gpkg" { "EPSG:4326" } else { "auto" };
-            run(&place, &["polygonize", "scores.tif", "--crs", crs, "-o", name, "--overwrite"]);
+            let fixed = ["polygonize", "scores.tif", "--crs", crs, "-o", name, "--overwrite"];
+            run(&place, &[&fixed[..], &ALONG_PIXELS].concat());
             let mut parts = Vec::new();
             let mut reader = reader(&place, name);
             reader

@@ -90,6 +90,9 @@ fn vectors_scores_and_mask_of_one_scene_give_the_metrics_counted_by_hand() {
     }
     let b = report.total.buildings.unwrap();
     assert_eq!((b.true_positive, b.false_positive, b.false_negative), (2, 0, 1));
+    // Half of the corners of the shifted one are 2 m off, seen from either side, none of the exact one.
+    let polis = report.total.polis_m.unwrap();
+    assert!((polis - 0.5).abs() < 1e-3, "{polis}");
 }
 
 #[test]
@@ -110,6 +113,7 @@ fn truth_against_itself_is_perfect_however_truth_is_rasterized() {
         let options = EvalOptions { scenes, all_touched, ..EvalOptions::default() };
         let report = run(&options, Progress::Hidden).unwrap();
         assert_eq!((report.pixel_iou(), report.building_f1()), (Some(1.0), Some(1.0)));
+        assert!(report.total.polis_m.unwrap() < 1e-6);
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let mut index = 0..;
     let outcome = each_scene(&scenes, |item| {
         let work = unfinished.scene(index.next().unwrap_or_default());
-        job.infer(&item.scene, &work, &mut ensemble, buildings.as_mut())
+        job.infer(item, &work, &mut ensemble, buildings.as_mut())
     });
     let failed = match outcome {
         Ok(failed) => failed,
@@ -233,11 +233,12 @@ struct Job<'a> {
 impl Job<'_> {
     fn infer(
         &self,
-        scene: &Path,
+        item: &Item,
         work: &Path,
         ensemble: &mut Ensemble,
         buildings: Option<&mut Buildings>,
     ) -> Result<()> {
+        let scene = item.scene.as_path();
         let inputs = ensemble.open(scene, &self.args.scoring.region())?;
         let name = Scene::name_of(scene);
         let scores_target = self.targets.scores_of(&name);
@@ -246,7 +247,7 @@ impl Job<'_> {
         }
         let progress = self.context.progress;
         let interrupt = &self.context.interrupt;
-        let report = ensemble.score(inputs, work, interrupt, progress)?;
+        let report = ensemble.score(inputs, item.date.as_deref(), work, interrupt, progress)?;
         if let Some(path) = &scores_target {
             let staged = Staged::new(path, self.args.replaces())?;
             crate::geo::to_cog(&report.raster, staged.path(), "average")?;

@@ -46,14 +46,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     check_targets(&scenes, args)?;
     let mut ensemble = args.scoring.ensemble(&config)?;
     let region = args.scoring.region();
-    let failed = each_scene(&scenes, |Item { scene, .. }| {
+    let failed = each_scene(&scenes, |Item { scene, date }| {
         let inputs = ensemble.open(scene, &region)?;
         let target = target(scene, &args.output);
         let staged = Staged::new(&target, args.overwrite)?;
         // A folder that goes with its stage.
         let raw = Staged::new(target.with_extension("raw"), true)?;
         let (interrupt, progress) = (&context.interrupt, context.progress);
-        let report = ensemble.score(inputs, raw.path(), interrupt, progress)?;
+        let report = ensemble.score(inputs, date.as_deref(), raw.path(), interrupt, progress)?;
         to_cog(&report.raster, staged.path(), "average")?;
         staged.commit()?;
         config::write_effective(&config, &target)?;

@@ -11,6 +11,7 @@ pub mod merge;
 pub mod output;
 pub mod polygonize;
 pub mod precision;
+pub mod regularize;
 pub mod search;
 pub mod synth;
 pub mod train;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::regularize::Regularize;
 use crate::error::{Error, Result};
 
 /// How scores become building outlines. Lengths are metres on the ground, areas square metres.
@@ -27,8 +28,10 @@ pub struct PolygonizeOptions {
     /// No building is split into smaller parts than this.
     pub split_min_m2: f64,
     /// How far a simplified outline may stray from the outline along or through the pixels. Along pixel edges anything above 0 is
-    /// taken as one pixel at least, below which stair steps stay. 0: nothing is simplified.
+    /// taken as one pixel at least, below which stair steps stay. 0: nothing is simplified, nor made regular.
     pub simplify_m: f64,
+    /// Right angles and circles.
+    pub regularize: Regularize,
 }
 
 /// Where raw outlines run.
@@ -54,6 +57,7 @@ impl Default for PolygonizeOptions {
             split_neck: 0.6,
             split_min_m2: 15.0,
             simplify_m: 0.5,
+            regularize: Regularize::default(),
         }
     }
 }
@@ -101,7 +105,7 @@ impl PolygonizeOptions {
                 return Err(Error::config(format!("polygonize.{key}"), problem));
             }
         }
-        Ok(())
+        self.regularize.validate()
     }
 }
 

@@ -13,10 +13,12 @@
 //! - **Buildings**, by the definition in [`buildings`], on exact polygons cut at the area of interest and
 //!   at the raster's edge. A building counts when at least half of it lies inside and its inner point lies
 //!   on a pixel with data; a prediction that matches a building that does not count is left out.
+//! - **Outlines** of the buildings that were found, by the distance in [`polis`], cut alike.
 
 pub mod buildings;
 pub mod dataset;
 pub mod pixels;
+pub mod polis;
 pub mod report;
 pub mod tune;
 

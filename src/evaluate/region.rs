@@ -1,5 +1,7 @@
 //! Where buildings are judged: inside the area of interest and the scene, on valid pixels.
 
+use std::borrow::Cow;
+
 use geo::{Area, BooleanOps, InteriorPoint, LineString, MultiPolygon, Polygon, unary_union};
 use rayon::prelude::*;
 
@@ -58,17 +60,28 @@ impl Region {
     }
 
     fn cut(&self, building: &MultiPolygon<f64>) -> (Shape, bool) {
+        let inside = self.inside(building);
+        let counts = match &inside {
+            Cow::Borrowed(_) => true,
+            Cow::Owned(part) => {
+                part.unsigned_area() >= building.unsigned_area() * LEAST_SHARE_INSIDE
+            }
+        };
+        (Shape::new(&inside), counts)
+    }
+
+    /// What lies inside of a building: nothing, a part of it, or itself.
+    pub(super) fn inside<'a>(&self, building: &'a MultiPolygon<f64>) -> Cow<'a, MultiPolygon<f64>> {
+        let Some((area, region)) = &self.area else { return Cow::Borrowed(building) };
         let whole = Shape::new(building);
-        let Some((area, region)) = &self.area else { return (whole, true) };
         let inside = region.shared_area(&whole);
         // Rounding: a building wholly inside keeps its own outline.
         if inside >= whole.area() * (1.0 - 1e-9) {
-            (whole, true)
+            Cow::Borrowed(building)
         } else if inside <= whole.area() * 1e-9 {
-            (Shape::new(&MultiPolygon(Vec::new())), false)
+            Cow::Owned(MultiPolygon(Vec::new()))
         } else {
-            let cut = Shape::new(&building.intersection(area));
-            (cut, inside >= whole.area() * LEAST_SHARE_INSIDE)
+            Cow::Owned(building.intersection(area))
         }
     }
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::buildings::{BuildingCounts, BuildingScores};
 use super::pixels::{Confusion, PixelScores};
+use super::polis::OutlineDistances;
 use super::scene::SceneCounts;
 use super::{EvalOptions, Source};
 use crate::error::Result;
@@ -37,6 +38,9 @@ pub struct SceneReport {
     pub pixels: Vec<PixelReport>,
     /// Building metrics, where predicted polygons were given.
     pub buildings: Option<BuildingScores>,
+    /// Mean distance between the outlines of found buildings and the true ones (PoLiS), metres; absent where
+    /// none was found.
+    pub polis_m: Option<f64>,
 }
 
 /// Pixel metrics of one kind of prediction.
@@ -53,6 +57,7 @@ pub struct PixelReport {
 struct SceneSums {
     pixels: Vec<(Source, Confusion)>,
     buildings: Option<BuildingCounts>,
+    outlines: OutlineDistances,
 }
 
 impl EvalReport {
@@ -76,12 +81,14 @@ impl EvalReport {
         if let Some(part) = counts.buildings {
             self.sums.buildings = Some(self.sums.buildings.unwrap_or_default().plus(part));
         }
-        self.scenes.push(scene_report(name, &counts.pixels, counts.buildings));
+        self.sums.outlines = self.sums.outlines.plus(counts.outlines);
+        self.scenes.push(scene_report(name, &counts.pixels, counts.buildings, counts.outlines));
     }
 
     pub(super) fn finish(&mut self) {
         self.sums.pixels.sort_by_key(|(source, _)| *source);
-        self.total = scene_report("total", &self.sums.pixels, self.sums.buildings);
+        self.total =
+            scene_report("total", &self.sums.pixels, self.sums.buildings, self.sums.outlines);
     }
 
     /// The total's pixel IoU, from the first kind of prediction that was given.
@@ -119,13 +126,15 @@ impl EvalReport {
         }
         if self.total.buildings.is_some() {
             let limit = format!("buildings (IoU > {})", self.iou_limit);
-            let heads = [&limit, "precision", "recall", "F1", "found", "wrong", "missed"];
+            let heads =
+                [&limit, "precision", "recall", "F1", "found", "wrong", "missed", "PoLiS m"];
             let rows = self.rows().filter_map(|scene| {
                 let b = scene.buildings?;
                 let mut cells = vec![scene.name.clone()];
                 cells.extend([b.precision, b.recall, b.f1].map(decimals));
                 let counts = [b.true_positive, b.false_positive, b.false_negative];
                 cells.extend(counts.map(|count| count.to_string()));
+                cells.push(scene.polis_m.map_or_else(|| "-".to_owned(), decimals));
                 Some(cells)
             });
             if !text.is_empty() {
@@ -154,6 +163,7 @@ fn scene_report(
     name: &str,
     pixels: &[(Source, Confusion)],
     buildings: Option<BuildingCounts>,
+    outlines: OutlineDistances,
 ) -> SceneReport {
     let pixels =
         pixels.iter().map(|&(source, counts)| PixelReport { source, scores: counts.into() });
@@ -161,6 +171,7 @@ fn scene_report(
         name: name.to_owned(),
         pixels: pixels.collect(),
         buildings: buildings.map(Into::into),
+        polis_m: outlines.mean_m(),
     }
 }
 
@@ -175,7 +186,12 @@ mod tests {
     fn counts(tp: u64) -> SceneCounts {
         let pixels = Confusion { true_positive: tp, false_positive: 10, ..Confusion::default() };
         let buildings = BuildingCounts { true_positive: tp, false_positive: 10, false_negative: 0 };
-        SceneCounts { pixels: vec![(Source::Vectors, pixels)], buildings: Some(buildings) }
+        let outlines = OutlineDistances { pairs: tp, sum_m: 250.0 };
+        SceneCounts {
+            pixels: vec![(Source::Vectors, pixels)],
+            buildings: Some(buildings),
+            outlines,
+        }
     }
 
     #[test]
@@ -187,6 +203,7 @@ mod tests {
         assert_eq!(report.scenes[0].pixels[0].scores.iou, 0.5);
         assert_eq!(report.pixel_iou(), Some(0.98));
         assert_eq!(report.total.buildings.unwrap().precision, 0.98);
+        assert_eq!(report.total.polis_m, Some(500.0 / 980.0));
         let table = report.table();
         assert!(table.contains("large") && table.contains("total") && table.contains("0.9800"));
     }
@@ -204,6 +221,7 @@ mod tests {
         assert_eq!(json["total"]["pixels"][0]["source"], "vectors");
         assert_eq!(json["scenes"][0]["pixels"][0]["iou"], 0.75);
         assert_eq!(json["total"]["buildings"]["true_positive"], 30);
+        assert_eq!(json["total"]["polis_m"], 250.0 / 30.0);
         assert!(report.write_json(&path, false).is_err());
     }
 }

@@ -5,9 +5,10 @@ use std::path::Path;
 use geo::MultiPolygon;
 use rayon::prelude::*;
 
-use super::buildings::{BuildingCounts, count, matched, pairs_above};
+use super::buildings::{BuildingCounts, Pair, count, matched, pairs_above};
 use super::pass::{Pass, Strip};
 use super::pixels::Confusion;
+use super::polis::{OutlineDistances, Ruler};
 use super::region::Region;
 use super::{EvalOptions, SceneInputs, Source};
 use crate::error::{Error, Result};
@@ -23,6 +24,8 @@ const STRIP_PX: usize = 4 << 20;
 pub(super) struct SceneCounts {
     pub pixels: Vec<(Source, Confusion)>,
     pub buildings: Option<BuildingCounts>,
+    /// Of the buildings that were found.
+    pub outlines: OutlineDistances,
 }
 
 /// The vectors of a scene, all in the CRS of its grid.
@@ -77,6 +80,7 @@ pub(super) fn evaluate(
             *sum = sum.plus(*part);
         }
     }
+    let mut outlines = OutlineDistances::default();
     let buildings = vectors.predicted.as_ref().map(|predicted| {
         let mut truth = region.judge(&vectors.truth.polygons);
         let mut found = region.judge(&predicted.polygons);
@@ -86,9 +90,20 @@ pub(super) fn evaluate(
         }
         let pairs = pairs_above(&found.shapes, &truth.shapes, options.iou_limit);
         let matches = matched(pairs, &found.shapes, &truth.shapes);
+        let distance_m = |pair: &Pair| {
+            let cut =
+                |from: &Footprints, index: usize| region.inside(&from.polygons[index]).into_owned();
+            let (a, b) = (cut(predicted, pair.predicted), cut(&vectors.truth, pair.truth));
+            Ruler::new(&grid).polis_m(&a, &b)
+        };
+        let counted: Vec<&Pair> = matches.iter().filter(|pair| truth.counts[pair.truth]).collect();
+        let distances: Vec<f64> = counted.into_par_iter().map(distance_m).collect();
+        // One after another, so that the sum does not depend on the threads.
+        outlines =
+            distances.into_iter().map(OutlineDistances::of).fold(outlines, OutlineDistances::plus);
         count(&matches, &found.counts, &truth.counts)
     });
-    Ok(SceneCounts { pixels, buildings })
+    Ok(SceneCounts { pixels, buildings, outlines })
 }
 
 /// The grid that pixels are counted on: the prediction's, or else the scene's; `None` where there is

@@ -72,7 +72,7 @@ impl Ensemble {
     }
 
     /// Scores a scene that [`Ensemble::open`] opened, in the folder `out`; the report names the scores raster, which has its
-    /// [`Provenance`]. Its grid is that of the first model. What an earlier run scored there is kept, as in [`run`].
+    /// [`Provenance`], with the date on which the scene was taken (`date`, else what its file says). Its grid is that of the first model. What an earlier run scored there is kept, as in [`run`].
     ///
     /// Several models run one after another, each into a raster of floats; these are then combined block by block. Disk: 4
     /// bytes a pixel and model at most. Memory: as [`run`] and [`scores::combine`], and all models' weights.
@@ -82,6 +82,7 @@ impl Ensemble {
     pub fn score(
         &mut self,
         inputs: Vec<Input>,
+        date: Option<&str>,
         out: &Path,
         interrupt: &Interrupt,
         progress: Progress,
@@ -89,6 +90,7 @@ impl Ensemble {
         let started = Instant::now();
         let several = self.members.len() > 1;
         let mut scene = None;
+        let date = date.map(str::to_owned).or_else(|| inputs.first()?.date());
         let (mut reports, mut parts, mut origins) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (member, input)) in self.members.iter_mut().zip(inputs).enumerate() {
             scene.get_or_insert_with(|| file_name(input.scene_path()));
@@ -120,7 +122,7 @@ impl Ensemble {
         }
         report.seconds = started.elapsed().as_secs_f64();
         let provenance = Provenance::new(scene, ensemble.mean, ensemble.drop_outlier, origins);
-        provenance.write(&report.raster)?;
+        provenance.taken(date).write(&report.raster)?;
         Ok(report)
     }
 }

@@ -75,6 +75,11 @@ impl Input {
         self.scene.path()
     }
 
+    /// When the scene was taken, where its file says so.
+    pub fn date(&self) -> Option<String> {
+        self.scene.date()
+    }
+
     /// The part of the grid that is scored.
     pub fn region(&self) -> Window {
         self.region

@@ -21,6 +21,7 @@ mod neighbours;
 mod outline;
 mod parts;
 mod patch;
+mod regularize;
 mod rings;
 mod simplify;
 mod source;
@@ -35,7 +36,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use serde::Serialize;
 
 pub use crate::config::polygonize::{OutlineForm, PolygonizeOptions};
-pub use outline::{Confidence, Outline};
+pub use outline::{Confidence, Outline, Status};
 pub use source::{Kind, Scores};
 pub use stream::{Counts, Polygonizer, polygons_of};
 pub use threshold::{FULL, NODATA, score_of};
@@ -118,7 +119,7 @@ pub fn append(
     let outline = if source.kind() == Kind::Mask { OutlineForm::Pixel } else { options.outline };
     let mut polygonizer =
         Polygonizer::new(&grid, &PolygonizeOptions { outline, ..options.clone() });
-    let mut scene = writer.scene(scene_name, grid.crs.as_ref())?;
+    let mut scene = writer.scene(scene_name, source.date(), grid.crs.as_ref())?;
     let bar = progress.bar("polygonize", grid.height as u64, "rows");
     std::thread::scope(|scope| {
         let strips = read_ahead(scope, source, grid.width, grid.height);
@@ -223,7 +224,9 @@ impl BuildingWriter {
             ("confidence_min", FieldKind::Real),
             ("orientation_deg", FieldKind::Real),
             ("n_vertices", FieldKind::Int),
+            ("status", FieldKind::Text),
             ("scene", FieldKind::Text),
+            ("date", FieldKind::Text),
         ];
         let layer = LayerWriter::create_in(path, "buildings", crs.as_ref(), output_crs, &fields)?
             .with_style(style::by_confidence());
@@ -231,12 +234,17 @@ impl BuildingWriter {
     }
 
     /// For the buildings of a scene, which come in the scene's CRS.
-    fn scene<'a>(&'a mut self, name: &'a str, crs: Option<&Crs>) -> Result<SceneWriter<'a>> {
+    fn scene<'a>(
+        &'a mut self,
+        name: &'a str,
+        date: Option<String>,
+        crs: Option<&Crs>,
+    ) -> Result<SceneWriter<'a>> {
         let way = match (crs, &self.crs) {
             (Some(from), Some(to)) if !from.same_as(to) => Some(Reprojection::new(from, to)?),
             _ => None,
         };
-        Ok(SceneWriter { file: self, way, name, area_m2_total: 0.0, dropped_outside: 0 })
+        Ok(SceneWriter { file: self, way, name, date, area_m2_total: 0.0, dropped_outside: 0 })
     }
 
     /// Buildings written so far.
@@ -258,6 +266,8 @@ struct SceneWriter<'a> {
     file: &'a mut BuildingWriter,
     way: Option<Reprojection>,
     name: &'a str,
+    /// When the scene was taken.
+    date: Option<String>,
     area_m2_total: f64,
     dropped_outside: u64,
 }
@@ -287,7 +297,9 @@ impl SceneWriter<'_> {
                 Value::Real(rounded(f64::from(outline.confidence.min), 1e3)),
                 Value::Real(rounded(outline.orientation_deg, 1e1)),
                 Value::Int(outline.vertices as i64),
+                Value::Text(outline.status.name()),
                 Value::Text(self.name),
+                self.date.as_deref().map_or(Value::Null, Value::Text),
             ];
             self.file.layer.push(&polygon.into(), &values)?;
         }

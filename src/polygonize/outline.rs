@@ -7,12 +7,14 @@ use super::contour::{Field, along_edges, along_shared_edges, through_pixels};
 use super::mesh::{Mesh, Point};
 use super::parts::{Part, Parts};
 use super::patch::ScoreWindow;
+use super::regularize::{Regular, regularize};
 use super::rings::{Ring, Rings};
 use super::simplify::simplify;
 use super::sweep::Traced;
 use super::threshold::FULL;
 use super::watershed::Rule;
 use crate::config::polygonize::{OutlineForm, PolygonizeOptions};
+use crate::config::regularize::Regularize;
 use crate::geo::Grid;
 
 /// A building.
@@ -33,6 +35,33 @@ pub struct Outline {
     pub vertices: usize,
     /// How sure the scores are of it.
     pub confidence: Confidence,
+    /// What its walls are.
+    pub status: Status,
+}
+
+/// How far an outline has been worked out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Along the pixels, or through them.
+    Raw,
+    /// Straight walls.
+    Simplified,
+    /// Right angles.
+    Regular,
+    /// A round roof.
+    Circle,
+}
+
+impl Status {
+    /// As the attribute says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Simplified => "simplified",
+            Self::Regular => "regular",
+            Self::Circle => "circle",
+        }
+    }
 }
 
 /// Scores of one building, 0..=1.
@@ -66,7 +95,14 @@ pub(super) struct Finisher {
     split: Option<Rule>,
     /// 0: outlines stay raw.
     tolerance_m: f64,
+    regularize: Regularize,
 }
+
+/// Coordinates may be off by as much through arithmetic alone.
+const ROUNDING_M: f64 = 1e-6;
+
+/// Outlines of more vertices are those of no building, and stay simplified.
+const MOST_REGULAR: usize = 200_000;
 
 impl Finisher {
     pub(super) fn new(grid: &Grid, options: &PolygonizeOptions) -> Self {
@@ -87,6 +123,7 @@ impl Finisher {
             level: options.threshold * f64::from(FULL),
             split,
             tolerance_m: if simplified { options.simplify_m.max(least_m) } else { 0.0 },
+            regularize: options.regularize.clone(),
         }
     }
 
@@ -107,7 +144,7 @@ impl Finisher {
 
     /// How far above its first pixel an outline may reach, px.
     pub(super) fn reach_px(&self) -> f64 {
-        2.0 + 2.0 * self.tolerance_m / self.gsd_m.1
+        2.0 + 2.0 * (self.tolerance_m + self.regularize.tolerance_m) / self.gsd_m.1
     }
 
     /// Whether outlines stray from the pixels, so that two may overlap.
@@ -144,14 +181,11 @@ impl Finisher {
             }
         };
         let raw = self.raw(&rings, window.as_ref(), parts.as_ref());
-        let mesh = match self.tolerance_m > 0.0 {
-            true => simplify(&raw, self.tolerance_m, self.pixel_m(), self.scene_m()),
-            false => raw,
-        };
+        let Regular { mesh, status } = self.worked_out(raw);
         let mut finished = Finished { holes_filled, ..Finished::default() };
-        for (rings, confidence) in mesh.buildings.iter().zip(confidence) {
+        for ((rings, confidence), status) in mesh.buildings.iter().zip(confidence).zip(status) {
             let polygon = self.place(rings.iter().map(|ring| mesh.ring_points(ring)));
-            match self.outline(polygon, confidence) {
+            match self.outline(polygon, confidence, status) {
                 Some(outline) => finished.outlines.push(outline),
                 None => finished.small += 1,
             }
@@ -180,11 +214,38 @@ impl Finisher {
         }
     }
 
+    /// Raw outlines with straight walls, and regular where that is right.
+    fn worked_out(&self, raw: Mesh) -> Regular {
+        let all = |mesh: Mesh, status: Status| {
+            let status = vec![status; mesh.buildings.len()];
+            Regular { mesh, status }
+        };
+        if self.tolerance_m <= 0.0 {
+            return all(raw, Status::Raw);
+        }
+        let simple = simplify(&raw, self.tolerance_m, self.pixel_m(), self.scene_m());
+        if !self.regularize.enabled || raw.points.len() > MOST_REGULAR {
+            return all(simple, Status::Simplified);
+        }
+        let mut regular = regularize(&simple, &raw, &self.regularize, self.pixel_m());
+        let [width, height] = self.scene_m();
+        for [x, y] in &mut regular.mesh.points {
+            let inside = [x.clamp(0.0, width), y.clamp(0.0, height)];
+            if (*x - inside[0]).hypot(*y - inside[1]) > ROUNDING_M {
+                // The scene ends there, and with it what is known of the wall.
+                return all(simple, Status::Simplified);
+            }
+            [*x, *y] = inside;
+        }
+        regular
+    }
+
     /// `None` where it is too small.
     pub(super) fn outline(
         &self,
         polygon: geo::Polygon<f64>,
         confidence: Confidence,
+        status: Status,
     ) -> Option<Outline> {
         let measures = measure(&polygon, &self.grid)?;
         if measures.area_m2 < self.min_area_m2 {
@@ -199,6 +260,7 @@ impl Finisher {
             // Each ring's first corner is written twice.
             vertices: polygon.coords_count() - rings,
             confidence,
+            status,
             polygon,
         })
     }

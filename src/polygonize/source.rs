@@ -5,6 +5,7 @@ use std::path::Path;
 use super::threshold::{FULL, NODATA, score_of};
 use crate::error::{Error, Result};
 use crate::geo::{Band, Grid, Window};
+use crate::scores::provenance;
 
 /// How the values of a raster stand for scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,13 @@ impl Scores {
     /// How values stand for scores.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// When the scene was taken, where the scores say so.
+    pub fn date(&self) -> Option<String> {
+        let provenance = self.band.metadata(provenance::ITEM)?;
+        let provenance: serde_json::Value = serde_json::from_str(&provenance).ok()?;
+        provenance["date"].as_str().map(str::to_owned)
     }
 
     /// See [`Band::forget_blocks`].

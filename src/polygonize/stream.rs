@@ -164,7 +164,9 @@ impl Polygonizer {
         for outline in component {
             let settled = match neighbours.settle(outline.polygon.clone()) {
                 Some((_, false)) => Some(outline),
-                Some((polygon, true)) => self.finisher.outline(polygon, outline.confidence),
+                Some((polygon, true)) => {
+                    self.finisher.outline(polygon, outline.confidence, outline.status)
+                }
                 None => None,
             };
             match settled {

@@ -21,6 +21,9 @@ pub struct Provenance {
     /// The scene's file, where models scored one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scene: Option<String>,
+    /// When the scene was taken, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
     /// The kind of mean, where there are several parts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean: Option<Mean>,
@@ -74,10 +77,16 @@ impl Provenance {
         Self {
             geoseg: env!("CARGO_PKG_VERSION").to_owned(),
             scene,
+            date: None,
             mean: several.then_some(mean),
             drop_outlier: several.then_some(drop_outlier),
             parts,
         }
+    }
+
+    /// The same of a scene taken at `date`.
+    pub fn taken(self, date: Option<String>) -> Self {
+        Self { date, ..self }
     }
 
     /// Writes it into a raster that is there (give it a staged path).

@@ -141,6 +141,12 @@ impl Scene {
         path.file_stem().map_or_else(|| "scene".into(), |s| s.to_string_lossy().into_owned())
     }
 
+    /// When it was taken, where the file's metadata of imagery say so.
+    pub fn date(&self) -> Option<String> {
+        use gdal::Metadata as _;
+        self.dataset.metadata_item("ACQUISITIONDATETIME", "IMAGERY")
+    }
+
     /// Bands that [`Scene::read`] returns.
     pub fn bands(&self) -> usize {
         if self.palette.is_some() { 3 } else { self.bands.len() }
