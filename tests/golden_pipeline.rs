@@ -67,7 +67,7 @@ fn found() -> Value {
         &place,
         "infer ROOT/data-samples/test.tif --model still/model.safetensors -o buildings.geojson --device cpu \
          --set inference.window_px=128 --set inference.overlap_px=32 --scores scores.tif \
-         --set inference.scores=float32 --set polygonize.threshold=0.75",
+         --set inference.scores=float32 --set polygonize.threshold=0.75 --set polygonize.split_neck=0",
     );
     run(
         &place,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use geo::{Area, BooleanOps, BoundingRect, Intersects, MultiPolygon, Validation};
+use geo::{Area, BooleanOps, BoundingRect, Intersects, MapCoords, MultiPolygon, Validation};
 
 use crate::geo::GeoTransform;
 use crate::geo::overlap::Shape;
@@ -82,7 +82,11 @@ impl Neighbours {
                 if ours.shared_area(&Shape::new(&theirs)) <= SAME_PX2 * self.pixel_area {
                     continue;
                 }
-                left = left.difference(&theirs);
+                // It rounds coordinates, but nothing that is left lies outside of what was there.
+                left = left.difference(&theirs).map_coords(|c| geo::Coord {
+                    x: c.x.clamp(bounds.min().x, bounds.max().x),
+                    y: c.y.clamp(bounds.min().y, bounds.max().y),
+                });
                 shape = None;
                 lost = true;
             }

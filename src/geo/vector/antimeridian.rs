@@ -41,9 +41,10 @@ pub fn cut(polygon: &Polygon<f64>) -> Option<MultiPolygon<f64>> {
         )
         .to_polygon();
         for part in whole.intersection(&world) {
-            parts.push(
-                part.map_coords(|c| geo::Coord { x: on_meridian(c.x - shift, rounding), y: c.y }),
-            );
+            parts.push(part.map_coords(|c| geo::Coord {
+                x: on_meridian(c.x - shift, rounding),
+                y: c.y.clamp(bounds.min().y, bounds.max().y),
+            }));
         }
     }
     Some(MultiPolygon(parts))

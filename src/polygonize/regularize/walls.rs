@@ -60,12 +60,6 @@ impl Walls {
             middle: [f64::midpoint(a[0], b[0]), f64::midpoint(a[1], b[1])],
         });
     }
-
-    /// The wall between two vertices.
-    pub(super) fn between(&self, ends: [u32; 2]) -> Option<u32> {
-        let at = self.at[ends[0] as usize].iter().copied();
-        at.into_iter().find(|&wall| self.walls[wall as usize].ends.contains(&ends[1]))
-    }
 }
 
 /// The edges of a ring as pairs of vertices.
