@@ -54,7 +54,7 @@ impl Default for PolygonizeOptions {
             min_area_m2: 5.0,
             min_hole_m2: 5.0,
             outline: OutlineForm::Subpixel,
-            split_neck: 0.6,
+            split_neck: 0.7,
             split_min_m2: 15.0,
             simplify_m: 0.5,
             regularize: Regularize::default(),
