@@ -1,10 +1,28 @@
 //! Weights of any origin: whatever the bytes, there are tensors or one error, no panic and no memory without end.
 #![no_main]
+#![allow(dead_code, reason = "the readers serve more than this")]
 
 use std::path::Path;
 
-use geoseg::import::file;
+use import::file;
 use libfuzzer_sys::fuzz_target;
+
+#[path = "../../src/error.rs"]
+mod error;
+
+pub use error::{Error, Result};
+
+/// What reads weights.
+#[path = "../../src/import"]
+mod import {
+    mod bytes;
+    mod element;
+    pub mod file;
+    mod pickle;
+    mod problem;
+    mod torch;
+    mod zip;
+}
 
 fuzz_target!(|bytes: &[u8]| {
     match file::decode(bytes, Path::new("fuzzed")) {

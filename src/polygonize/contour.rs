@@ -120,7 +120,7 @@ impl Vertices {
 
     /// Rings step by step.
     fn mesh(
-        mut self: &mut Self,
+        &mut self,
         buildings: &[Vec<&Ring>],
         mut take: impl FnMut(&mut Self, Step, &mut Vec<u32>),
     ) -> Mesh {
@@ -130,7 +130,7 @@ impl Vertices {
             for ring in rings {
                 let mut vertices = Vec::new();
                 for step in steps(&ring.corners) {
-                    take(&mut self, step, &mut vertices);
+                    take(self, step, &mut vertices);
                 }
                 building.push(vertices);
             }

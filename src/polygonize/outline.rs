@@ -123,7 +123,7 @@ impl Finisher {
             level: options.threshold * f64::from(FULL),
             split,
             tolerance_m: if simplified { options.simplify_m.max(least_m) } else { 0.0 },
-            regularize: options.regularize.clone(),
+            regularize: options.regularize,
         }
     }
 

@@ -71,15 +71,15 @@ fn inside(rings: &Rings, window: &ScoreWindow) -> Vec<bool> {
 
 /// Rows and columns, half-open, of each label.
 fn boxes(labels: &[u16], width: usize, count: u16) -> Vec<[Range<usize>; 2]> {
-    let none = usize::MAX..0;
-    let mut boxes = vec![[none.clone(), none]; usize::from(count)];
+    let mut boxes: Vec<Option<[Range<usize>; 2]>> = vec![None; usize::from(count)];
     for (at, &label) in labels.iter().enumerate().filter(|(_, label)| **label != 0) {
-        for (range, place) in boxes[usize::from(label) - 1].iter_mut().zip([at / width, at % width])
-        {
+        let place = [at / width, at % width];
+        let ranges = boxes[usize::from(label) - 1].get_or_insert(place.map(|from| from..from + 1));
+        for (range, place) in ranges.iter_mut().zip(place) {
             *range = range.start.min(place)..range.end.max(place + 1);
         }
     }
-    boxes
+    boxes.into_iter().flatten().collect()
 }
 
 impl Part {

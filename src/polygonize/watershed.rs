@@ -172,11 +172,11 @@ impl Floods {
     fn labels(&mut self) -> Option<(Vec<u16>, u16)> {
         let mut names: HashMap<u32, u16> = HashMap::new();
         let mut labels = vec![0; self.of_pixel.len()];
-        for at in 0..labels.len() {
+        for (at, label) in labels.iter_mut().enumerate() {
             if self.of_pixel[at] != NONE {
                 let id = self.find(self.of_pixel[at]);
                 let next = u16::try_from(names.len() + 1).ok()?;
-                labels[at] = *names.entry(id).or_insert(next);
+                *label = *names.entry(id).or_insert(next);
             }
         }
         (names.len() > 1).then_some((labels, names.len() as u16))
@@ -317,7 +317,7 @@ mod tests {
                 mask[(i / width + 1) * w + i % width + 1] = *set;
             }
             let found = half_widths(&mask, w, gsd_m);
-            for at in 0..mask.len() {
+            for (at, found) in found.iter().enumerate() {
                 let outside = (0..mask.len()).filter(|&other| !mask[other]);
                 let nearest = outside.map(|other| {
                     let dx = ((at % w) as f64 - (other % w) as f64) * gsd_m.0;
@@ -325,7 +325,7 @@ mod tests {
                     dx.hypot(dy)
                 }).fold(f64::INFINITY, f64::min);
                 let expected = nearest * STEPS / gsd_m.0.min(gsd_m.1);
-                prop_assert!((f64::from(found[at]) - expected).abs() <= 1.0 + off * expected, "{} {}", found[at], expected);
+                prop_assert!((f64::from(*found) - expected).abs() <= 1.0 + off * expected, "{} {}", found, expected);
             }
         }
     }
