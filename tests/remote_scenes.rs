@@ -143,8 +143,12 @@ fn a_collection_is_its_items_and_those_outside_the_box_are_not_fetched() {
 
     let local = item("here", &served.url("/a.tif"), 85.276);
     served.place.write("item.json", &local.to_string());
-    let ran = served.infer("item.json", &["-o", "c.gpkg"]);
+    let all = ["-o", "c.geojson", "--set", "polygonize.threshold=0.01"];
+    let ran = served.infer("item.json", &all);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let buildings = std::fs::read_to_string(served.place.path().join("c.geojson")).unwrap();
+    let buildings: serde_json::Value = serde_json::from_str(&buildings).unwrap();
+    assert_eq!(buildings["features"][0]["properties"]["date"], "2024-05-01T04:05:06Z");
 }
 
 #[test]

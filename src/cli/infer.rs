@@ -62,7 +62,6 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let targets = Targets::check(args, scenes.len())?;
     args.project.check(args.replaces())?;
     let mut ensemble = args.scoring.ensemble(&config)?;
-    let unfinished = args.unfinished(&config, &ensemble, &scenes)?;
     let job = Job { args, config: &config, targets: &targets, context };
     let mut buildings = targets
         .buildings
@@ -70,6 +69,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
             Buildings::create(path, args.replaces(), common_crs(&scenes), config.output.crs)
         })
         .transpose()?;
+    // Last of all that may refuse: what it makes stays until the run is done.
+    let unfinished = args.unfinished(&config, &ensemble, &scenes)?;
     let mut index = 0..;
     let outcome = each_scene(&scenes, |item| {
         let work = unfinished.scene(index.next().unwrap_or_default());
@@ -90,7 +91,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
             return Err(error);
         }
         Err(error) => {
-            unfinished.remove()?;
+            // What went wrong first is what the user needs to know.
+            let _ = unfinished.remove();
             return Err(error);
         }
     };
@@ -134,17 +136,21 @@ impl Args {
             (_, true) => Start::Anew,
             _ => Start::New,
         };
+        Unfinished::open(self.work_beside(), &identity, start)
+    }
+
+    /// The output beside which the work lies; of one on a server, a file of its name in this folder.
+    fn work_beside(&self) -> &Path {
         // One of the two is required.
         let target = self.output.as_deref().or(self.scores.as_deref());
         let target = target.unwrap_or(Path::new("geoseg"));
-        // What lies on a server is made here first.
         let here = remote::is_remote(target).then(|| target.file_name()).flatten().map(Path::new);
-        Unfinished::open(here.unwrap_or(target), &identity, start)
+        here.unwrap_or(target)
     }
 
-    /// Outputs of a run that is taken up may be there from before.
+    /// Outputs of a run that is taken up may be there from before; those of one that was done are not touched.
     fn replaces(&self) -> bool {
-        self.overwrite || self.resume
+        self.overwrite || (self.resume && Unfinished::folder_of(self.work_beside()).is_dir())
     }
 }
 

@@ -58,9 +58,7 @@ impl Unfinished {
     /// # Errors
     /// Work is there that may not be taken up: `start` is [`Start::New`], or it is about something else. The folder cannot be written.
     pub fn open(output: &Path, identity: &Identity, start: Start) -> Result<Self> {
-        let mut name = output.file_name().unwrap_or_default().to_owned();
-        name.push(".unfinished");
-        let folder = output.with_file_name(name);
+        let folder = Self::folder_of(output);
         let path = folder.join("run.json");
         let json = serde_json::to_string_pretty(identity).map_err(std::io::Error::from);
         let json = json.map_err(Error::io(&path))?;
@@ -92,6 +90,13 @@ impl Unfinished {
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         write_whole(&path, json.as_bytes(), true)?;
         Ok(Self { folder })
+    }
+
+    /// Where the work on `output` lies, if there is any.
+    pub fn folder_of(output: &Path) -> PathBuf {
+        let mut name = output.file_name().unwrap_or_default().to_owned();
+        name.push(".unfinished");
+        output.with_file_name(name)
     }
 
     /// Where it is.
