@@ -38,7 +38,7 @@ impl Parts {
         rule: &Rule,
     ) -> Option<Self> {
         let inside = inside(rings, window);
-        let (labels, count) = watershed(&inside, &window.scores, window.width, gsd_m, rule)?;
+        let (labels, count) = watershed(&inside, window.width, gsd_m, rule)?;
         let boxes = boxes(&labels, window.width, count);
         let buildings =
             boxes.iter().zip(1..).map(|(at, label)| Part::new(label, at, &labels, window));

@@ -1,9 +1,12 @@
-//! Floods of a mask from its widest places downwards.
+//! A mask falls into parts where it narrows.
+//!
+//! Distances from the background make it a range of hills. Every pixel belongs to the summit that it reaches by climbing, and summits
+//! become one part, the highest passes between them first, unless the pass is low beside the lower summit.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap};
 
-/// When two floods that meet stay two.
+/// When two parts that meet stay two.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Rule {
     /// The width of the neck between them over that of the narrower one is at most this.
@@ -16,205 +19,258 @@ pub(super) struct Rule {
 /// and their number; `None` where there is one part only, or too many to count.
 pub(super) fn watershed(
     mask: &[bool],
-    scores: &[u8],
     width: usize,
     gsd_m: (f64, f64),
     rule: &Rule,
 ) -> Option<(Vec<u16>, u16)> {
     let widths = half_widths(mask, width, gsd_m);
-    let order = widest_first(mask, scores, &widths);
-    let mut floods = Floods { of_pixel: vec![NONE; mask.len()], floods: Vec::new() };
-    for &pixel in &order {
-        floods.reach(pixel as usize, width, widths[pixel as usize], rule);
-    }
-    let count = floods.floods.iter().enumerate().filter(|(i, f)| f.parent as usize == *i).count();
+    let mut hills = Hills::new(&widths, width);
+    hills.join_by_passes(&widths, rule.neck);
+    let (mut labels, count) = hills.labels()?;
+    let (names, count) =
+        join_small(&labels, width, count, rule.min_part_m2 / (gsd_m.0 * gsd_m.1));
     if count < 2 {
         return None;
     }
-    let least_px = rule.min_part_m2 / (gsd_m.0 * gsd_m.1);
-    floods.join_small(width, least_px);
-    floods.labels()
+    for label in &mut labels {
+        *label = names[usize::from(*label)];
+    }
+    Some((labels, count))
 }
 
 const NONE: u32 = u32::MAX;
 
-struct Flood {
+struct Hill {
     parent: u32,
     /// Half the width of its widest place, in [`STEPS`] to a pixel.
-    peak: u16,
-    pixels: u64,
+    summit: u16,
 }
 
-struct Floods {
+/// Hills of a mask, joined by and by.
+struct Hills {
+    width: usize,
     of_pixel: Vec<u32>,
-    floods: Vec<Flood>,
+    hills: Vec<Hill>,
 }
 
-impl Floods {
+/// Pixels of two hills that touch by a side.
+struct Pass {
+    /// The lower of the two half widths.
+    half_width: u16,
+    hills: [u32; 2],
+}
+
+/// The neighbour to climb to.
+#[derive(Clone, Copy, PartialEq)]
+#[repr(u8)]
+enum Uphill {
+    /// None: a summit, or outside.
+    Here,
+    Above,
+    Left,
+    Right,
+    Below,
+}
+
+impl Uphill {
+    fn from(self, at: usize, width: usize) -> usize {
+        match self {
+            Self::Here => at,
+            Self::Above => at - width,
+            Self::Left => at - 1,
+            Self::Right => at + 1,
+            Self::Below => at + width,
+        }
+    }
+}
+
+/// Where to climb from each pixel. A pixel as wide counts as higher if it comes first in reading order, so that a row of them has one
+/// summit.
+fn uphill(widths: &[u16], width: usize) -> Vec<Uphill> {
+    let mut uphill = vec![Uphill::Here; widths.len()];
+    // Nothing lies in the first and the last row.
+    let inner = widths.len() - 2 * width;
+    let from = |start: usize| &widths[start..start + inner];
+    let around = (from(0).iter().zip(from(width - 1)))
+        .zip(from(width).iter().zip(from(width + 1)))
+        .zip(from(2 * width));
+    for (to, (((above, left), (here, right)), below)) in uphill[width..].iter_mut().zip(around) {
+        let (mut highest, mut way) = (*here, Uphill::Here);
+        if *above >= highest {
+            (highest, way) = (*above, Uphill::Above);
+        }
+        if *left >= highest {
+            (highest, way) = (*left, Uphill::Left);
+        }
+        if *right > highest {
+            (highest, way) = (*right, Uphill::Right);
+        }
+        if *below > highest {
+            way = Uphill::Below;
+        }
+        *to = way;
+    }
+    uphill
+}
+
+impl Hills {
+    /// A hill for every summit.
+    fn new(widths: &[u16], width: usize) -> Self {
+        let uphill = uphill(widths, width);
+        let mut of_pixel = vec![NONE; widths.len()];
+        let mut hills = Vec::new();
+        let mut climbed = Vec::new();
+        for at in (0..widths.len()).filter(|at| widths[*at] > 0) {
+            let mut here = at;
+            while of_pixel[here] == NONE && uphill[here] != Uphill::Here {
+                climbed.push(here);
+                here = uphill[here].from(here, width);
+            }
+            if of_pixel[here] == NONE {
+                of_pixel[here] = hills.len() as u32;
+                hills.push(Hill { parent: hills.len() as u32, summit: widths[here] });
+            }
+            let hill = of_pixel[here];
+            for below in climbed.drain(..) {
+                of_pixel[below] = hill;
+            }
+        }
+        Self { width, of_pixel, hills }
+    }
+
     fn find(&mut self, mut id: u32) -> u32 {
-        while self.floods[id as usize].parent != id {
-            let up = self.floods[id as usize].parent;
-            self.floods[id as usize].parent = self.floods[up as usize].parent;
+        while self.hills[id as usize].parent != id {
+            let up = self.hills[id as usize].parent;
+            self.hills[id as usize].parent = self.hills[up as usize].parent;
             id = up;
         }
         id
     }
 
-    /// Takes the next lower pixel: it belongs to the widest flood beside it, or begins one.
-    fn reach(&mut self, pixel: usize, width: usize, half_width: u16, rule: &Rule) {
-        let places = [pixel - width, pixel - 1, pixel + 1, pixel + width];
-        let mut beside = places.map(|at| self.of_pixel[at]);
-        let first = beside.into_iter().find(|id| *id != NONE);
-        if let Some(first) = first
-            && beside.into_iter().all(|id| id == first || id == NONE)
-        {
-            // Nearly every pixel.
-            let flood = self.find(first);
-            self.of_pixel[pixel] = flood;
-            self.floods[flood as usize].pixels += 1;
+    /// Joins hills whose pass is high beside the lower summit.
+    fn join_by_passes(&mut self, widths: &[u16], neck: f64) {
+        if self.hills.len() < 2 {
             return;
         }
-        for id in beside.iter_mut().filter(|id| **id != NONE) {
-            *id = self.find(*id);
-        }
-        let peak = |id: u32, floods: &[Flood]| floods[id as usize].peak;
-        let floods = &self.floods;
-        // Of floods alike the elder: the order of pixels alone decides.
-        let widest = beside.into_iter().filter(|id| *id != NONE).reduce(|a, b| {
-            match peak(a, floods).cmp(&peak(b, floods)) {
-                std::cmp::Ordering::Less => b,
-                std::cmp::Ordering::Greater => a,
-                std::cmp::Ordering::Equal => a.min(b),
-            }
+        let mut passes = Vec::new();
+        for_each_border(&self.of_pixel, &NONE, self.width, |a, b| {
+            let hills = [self.of_pixel[a], self.of_pixel[b]];
+            passes.push(Pass { half_width: widths[a].min(widths[b]), hills });
         });
-        let Some(mut widest) = widest else {
-            let id = self.floods.len() as u32;
-            self.floods.push(Flood { parent: id, peak: half_width, pixels: 1 });
-            self.of_pixel[pixel] = id;
-            return;
-        };
-        self.of_pixel[pixel] = widest;
-        self.floods[widest as usize].pixels += 1;
-        for other in beside.into_iter().filter(|id| *id != NONE) {
-            let other = self.find(other);
-            if other == widest {
-                continue;
-            }
-            let narrower = peak(other, &self.floods).min(peak(widest, &self.floods));
-            if f64::from(half_width) > rule.neck * f64::from(narrower) {
-                widest = self.join(widest, other);
+        // The sort keeps the order of equals.
+        passes.sort_by_key(|pass| Reverse(pass.half_width));
+        for Pass { half_width, hills } in passes {
+            let [a, b] = hills.map(|hill| self.find(hill));
+            let lower = self.hills[a as usize].summit.min(self.hills[b as usize].summit);
+            if a != b && f64::from(half_width) > neck * f64::from(lower) {
+                self.join(a, b);
             }
         }
     }
 
-    /// Makes two floods one, which keeps the name of the wider (of two alike: of the elder).
-    fn join(&mut self, a: u32, b: u32) -> u32 {
-        let (peak_a, peak_b) = (self.floods[a as usize].peak, self.floods[b as usize].peak);
-        let (keep, gone) = if (peak_a, b) > (peak_b, a) { (a, b) } else { (b, a) };
-        self.floods[gone as usize].parent = keep;
-        let pixels = self.floods[gone as usize].pixels;
-        self.floods[keep as usize].pixels += pixels;
-        keep
+    /// Makes two hills one, which keeps the name of the higher (of two alike: of the first).
+    fn join(&mut self, a: u32, b: u32) {
+        let (summit_a, summit_b) = (self.hills[a as usize].summit, self.hills[b as usize].summit);
+        let (keep, gone) = if (summit_a, b) > (summit_b, a) { (a, b) } else { (b, a) };
+        self.hills[gone as usize].parent = keep;
     }
 
-    /// Joins parts of fewer pixels to a neighbour, the smallest first.
-    fn join_small(&mut self, width: usize, least_px: f64) {
-        let mut borders: Vec<BTreeMap<u32, u64>> = vec![BTreeMap::new(); self.floods.len()];
-        for at in 0..self.of_pixel.len() {
-            if self.of_pixel[at] == NONE {
-                continue;
-            }
-            let a = self.find(self.of_pixel[at]);
-            for next in [at + 1, at + width] {
-                if self.of_pixel[next] != NONE {
-                    let b = self.find(self.of_pixel[next]);
-                    if a != b {
-                        *borders[a as usize].entry(b).or_default() += 1;
-                        *borders[b as usize].entry(a).or_default() += 1;
-                    }
-                }
-            }
-        }
-        let is_part = |flood: &(usize, &Flood)| flood.1.parent as usize == flood.0;
-        let mut by_size: BinaryHeap<Reverse<(u64, u32)>> = self
-            .floods
-            .iter()
-            .enumerate()
-            .filter(is_part)
-            .map(|(id, flood)| Reverse((flood.pixels, id as u32)))
-            .collect();
-        while let Some(Reverse((pixels, small))) = by_size.pop() {
-            if pixels as f64 >= least_px {
-                return;
-            }
-            if self.find(small) != small || self.floods[small as usize].pixels != pixels {
-                // It was joined, or grew: it is there again with its present size.
-                continue;
-            }
-            let mut shared: BTreeMap<u32, u64> = BTreeMap::new();
-            for (neighbour, length) in std::mem::take(&mut borders[small as usize]) {
-                let neighbour = self.find(neighbour);
-                if neighbour != small {
-                    *shared.entry(neighbour).or_default() += length;
-                }
-            }
-            let longest = shared.iter().max_by_key(|&(id, length)| (*length, Reverse(*id)));
-            let Some((&neighbour, _)) = longest else { continue };
-            self.floods[small as usize].parent = neighbour;
-            self.floods[neighbour as usize].pixels += pixels;
-            for (other, length) in shared.into_iter().filter(|(other, _)| *other != neighbour) {
-                *borders[neighbour as usize].entry(other).or_default() += length;
-            }
-            by_size.push(Reverse((self.floods[neighbour as usize].pixels, neighbour)));
-        }
-    }
-
+    /// Labels from 1 on in reading order, 0 outside, and their number; `None` where there is one hill, or too many to count.
     fn labels(&mut self) -> Option<(Vec<u16>, u16)> {
-        let mut names: HashMap<u32, u16> = HashMap::new();
-        let mut labels = vec![0; self.of_pixel.len()];
-        for (at, label) in labels.iter_mut().enumerate() {
-            if self.of_pixel[at] != NONE {
-                let id = self.find(self.of_pixel[at]);
-                let next = u16::try_from(names.len() + 1).ok()?;
-                *label = *names.entry(id).or_insert(next);
+        let mut names = vec![0_u16; self.hills.len()];
+        let mut count = 0_u16;
+        // Hills are numbered in the reading order of their first pixels.
+        for hill in 0..self.hills.len() as u32 {
+            let root = self.find(hill) as usize;
+            if names[root] == 0 {
+                count = count.checked_add(1)?;
+                names[root] = count;
+            }
+            names[hill as usize] = names[root];
+        }
+        let name = |hill: &u32| if *hill == NONE { 0 } else { names[*hill as usize] };
+        (count > 1).then(|| (self.of_pixel.iter().map(name).collect(), count))
+    }
+}
+
+/// Hands on every pair of neighbouring pixels with unlike values, neither of them `outside`, in reading order.
+fn for_each_border<T: PartialEq>(
+    values: &[T],
+    outside: &T,
+    width: usize,
+    mut take: impl FnMut(usize, usize),
+) {
+    for (at, value) in values.iter().enumerate().filter(|(_, value)| *value != outside) {
+        for next in [at + 1, at + width] {
+            if values[next] != *value && values[next] != *outside {
+                take(at, next);
             }
         }
-        (names.len() > 1).then_some((labels, names.len() as u16))
     }
+}
+
+/// Joins parts of fewer pixels to a neighbour, the smallest first. The new label of each label, and their number.
+fn join_small(labels: &[u16], width: usize, count: u16, least_px: f64) -> (Vec<u16>, u16) {
+    let mut pixels = vec![0_u64; usize::from(count) + 1];
+    for &label in labels {
+        pixels[usize::from(label)] += 1;
+    }
+    let mut borders: Vec<BTreeMap<u16, u64>> = vec![BTreeMap::new(); pixels.len()];
+    for_each_border(labels, &0, width, |a, b| {
+        for [a, b] in [[a, b], [b, a]] {
+            *borders[usize::from(labels[a])].entry(labels[b]).or_default() += 1;
+        }
+    });
+    // What each label became part of.
+    let mut joined: Vec<u16> = (0..=count).collect();
+    let find = |joined: &[u16], mut label: u16| {
+        while joined[usize::from(label)] != label {
+            label = joined[usize::from(label)];
+        }
+        label
+    };
+    let mut by_size: BinaryHeap<Reverse<(u64, u16)>> =
+        (1..=count).map(|label| Reverse((pixels[usize::from(label)], label))).collect();
+    while let Some(Reverse((size, small))) = by_size.pop() {
+        let at = usize::from(small);
+        if size as f64 >= least_px {
+            break;
+        }
+        if joined[at] != small || pixels[at] != size {
+            // It was joined, or grew: it is there again with its present size.
+            continue;
+        }
+        let mut shared: BTreeMap<u16, u64> = BTreeMap::new();
+        for (neighbour, length) in std::mem::take(&mut borders[at]) {
+            let neighbour = find(&joined, neighbour);
+            if neighbour != small {
+                *shared.entry(neighbour).or_default() += length;
+            }
+        }
+        let longest = shared.iter().max_by_key(|&(label, length)| (*length, Reverse(*label)));
+        let Some((&neighbour, _)) = longest else { continue };
+        joined[at] = neighbour;
+        pixels[usize::from(neighbour)] += size;
+        for (other, length) in shared.into_iter().filter(|(other, _)| *other != neighbour) {
+            *borders[usize::from(neighbour)].entry(other).or_default() += length;
+        }
+        by_size.push(Reverse((pixels[usize::from(neighbour)], neighbour)));
+    }
+    let mut names = vec![0; joined.len()];
+    let mut left = 0;
+    for label in 1..=count {
+        let root = usize::from(find(&joined, label));
+        if names[root] == 0 {
+            left += 1;
+            names[root] = left;
+        }
+        names[usize::from(label)] = names[root];
+    }
+    (names, left)
 }
 
 /// Steps of a half width in a pixel's shorter side.
 const STEPS: f64 = 16.0;
-
-/// Pixels of the mask in the order in which floods reach them: by width, of places as wide the surer first, then in reading order.
-fn widest_first(mask: &[bool], scores: &[u8], widths: &[u16]) -> Vec<u32> {
-    let pixels = (0..mask.len() as u32).filter(|&i| mask[i as usize]);
-    // Counting sorts keep the order of equals.
-    let by_score = counted(pixels, 256, |pixel| 255 - usize::from(scores[pixel as usize]));
-    let most = usize::from(widths.iter().copied().max().unwrap_or_default());
-    counted(by_score.into_iter(), most + 1, |pixel| most - usize::from(widths[pixel as usize]))
-}
-
-fn counted(
-    pixels: impl Iterator<Item = u32> + Clone,
-    keys: usize,
-    key: impl Fn(u32) -> usize,
-) -> Vec<u32> {
-    let mut starts = vec![0_usize; keys + 1];
-    for pixel in pixels.clone() {
-        starts[key(pixel) + 1] += 1;
-    }
-    for i in 0..keys {
-        starts[i + 1] += starts[i];
-    }
-    let mut sorted = vec![0; starts[keys]];
-    for pixel in pixels {
-        let place = &mut starts[key(pixel)];
-        sorted[*place] = pixel;
-        *place += 1;
-    }
-    sorted
-}
 
 /// Distance of every pixel of the mask from the nearest pixel outside it, centre to centre, in [`STEPS`]; 0 outside.
 ///
@@ -243,14 +299,19 @@ fn half_widths(mask: &[bool], width: usize, gsd_m: (f64, f64)) -> Vec<u16> {
         let (above, line) = widths[(row - 2) * stride..(row + 1) * stride].split_at_mut(2 * stride);
         let (second, first) = above.split_at(stride);
         steps.lower(first, second, line);
+        steps.lower_along(line[MARGIN..].iter_mut());
     }
     for row in (MARGIN..height + MARGIN).rev() {
         let (line, below) = widths[row * stride..(row + 3) * stride].split_at_mut(stride);
         let (first, second) = below.split_at(stride);
         steps.lower(first, second, line);
+        steps.lower_along(line[MARGIN..].iter_mut().rev());
     }
-    let inner = widths.chunks_exact(stride).skip(MARGIN).take(height);
-    inner.flat_map(|line| &line[MARGIN..MARGIN + width]).copied().collect()
+    let mut inner = Vec::with_capacity(mask.len());
+    for line in widths.chunks_exact(stride).skip(MARGIN).take(height) {
+        inner.extend_from_slice(&line[MARGIN..MARGIN + width]);
+    }
+    inner
 }
 
 /// Pixels around a raster that steps may reach.
@@ -268,7 +329,7 @@ struct Steps {
 }
 
 impl Steps {
-    /// Lowers the distances of a line to what they are by way of the next line to one side, the second next, and the line itself.
+    /// Lowers the distances of a line to what they are by way of the next line to one side and the second next.
     fn lower(&self, first: &[u16], second: &[u16], line: &mut [u16]) {
         let n = line.len() - 2 * MARGIN;
         let at = |from: usize| from..from + n;
@@ -281,13 +342,12 @@ impl Steps {
             let steep = (*f).min(*g).saturating_add(self.steep);
             *value = (*value).min(flat).min(diagonal).min(steep).min(c.saturating_add(self.down));
         }
+    }
+
+    /// Lowers the distances of a line to what they are by way of the pixel before.
+    fn lower_along<'a>(&self, line: impl Iterator<Item = &'a mut u16>) {
         let mut before = 0;
-        for value in &mut line[at(MARGIN)] {
-            *value = (*value).min(u16::saturating_add(before, self.right));
-            before = *value;
-        }
-        let mut before = 0;
-        for value in line[at(MARGIN)].iter_mut().rev() {
+        for value in line {
             *value = (*value).min(u16::saturating_add(before, self.right));
             before = *value;
         }
@@ -341,11 +401,10 @@ mod tests {
                 })
                 .collect()
         };
-        let scores = vec![200; 40 * 20];
         let rule = Rule { neck: 0.6, min_part_m2: 10.0 };
-        let (labels, count) = watershed(&picture(2), &scores, 40, (1.0, 1.0), &rule).unwrap();
+        let (labels, count) = watershed(&picture(2), 40, (1.0, 1.0), &rule).unwrap();
         assert_eq!(count, 2);
         assert_eq!((labels[10 * 40 + 10], labels[10 * 40 + 29]), (1, 2));
-        assert!(watershed(&picture(6), &scores, 40, (1.0, 1.0), &rule).is_none());
+        assert!(watershed(&picture(6), 40, (1.0, 1.0), &rule).is_none());
     }
 }
