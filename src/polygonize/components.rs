@@ -16,6 +16,8 @@ pub(super) struct Component {
     pub(super) score_min: u8,
     /// Empty unless scores are kept.
     pub(super) patch: Patch,
+    /// It touches the first row of a block, and waits for what may come from above.
+    pub(super) touches_seam: bool,
     /// One vertex or more of every boundary ring, closed or not.
     pub(super) ring_starts: Vec<u32>,
 }
@@ -38,8 +40,27 @@ impl Components {
         });
         let slot = &mut self.slots[id as usize];
         (slot.parent, slot.first, slot.pixels) = (id, first, 0);
-        (slot.score_sum, slot.score_min) = (0, u8::MAX);
+        (slot.score_sum, slot.score_min, slot.last_row) = (0, u8::MAX, first.0);
+        slot.touches_seam = false;
         id
+    }
+
+    /// Takes out what is known of a component (given by what `find` says), which keeps its place.
+    pub(super) fn take(&mut self, id: u32) -> Component {
+        let nothing = Component { parent: id, ..Component::default() };
+        std::mem::replace(&mut self.slots[id as usize], nothing)
+    }
+
+    /// Takes a component of a block.
+    pub(super) fn adopt(&mut self, component: Component) -> u32 {
+        let id = self.add(component.first);
+        self.slots[id as usize] = Component { parent: id, ..component };
+        id
+    }
+
+    /// Places, free ones among them.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
     }
 
     /// The component that `id` is, or became part of.
@@ -68,6 +89,7 @@ impl Components {
         slot.parent = keep;
         let (first, pixels) = (slot.first, slot.pixels);
         let (sum, min) = (slot.score_sum, slot.score_min);
+        let (last_row, touches_seam) = (slot.last_row, slot.touches_seam);
         let patch = std::mem::take(&mut slot.patch);
         let mut starts = std::mem::take(&mut slot.ring_starts);
         let kept = &mut self.slots[keep as usize];
@@ -75,6 +97,8 @@ impl Components {
         kept.pixels += pixels;
         kept.score_sum += sum;
         kept.score_min = kept.score_min.min(min);
+        kept.last_row = kept.last_row.max(last_row);
+        kept.touches_seam |= touches_seam;
         kept.patch.merge(patch);
         kept.ring_starts.append(&mut starts);
         self.slots[gone as usize].ring_starts = starts;

@@ -90,18 +90,12 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sweep::{Run, Sweep};
+    use super::super::sweep::{Block, Run, Sweep};
     use super::*;
     use proptest::prelude::*;
 
-    fn trace(mask: &[Vec<bool>]) -> Vec<(Traced, Rings)> {
-        let mut sweep = Sweep::default();
-        let mut all = Vec::new();
-        let mut done = |traced: Traced| {
-            let rings = Rings::new(&traced).unwrap();
-            all.push((traced, rings));
-        };
-        for row in mask {
+    fn runs(mask: &[Vec<bool>]) -> Vec<Vec<Run>> {
+        let rows = mask.iter().map(|row| {
             let mut runs: Vec<Run> = Vec::new();
             for (x, _) in row.iter().enumerate().filter(|(_, set)| **set) {
                 let x = x as u32;
@@ -110,8 +104,30 @@ mod tests {
                     None => runs.push(Run { start: x, end: x + 1, score_sum: 1, score_min: 1 }),
                 }
             }
-            sweep.push(&runs, &[], &mut done);
-        }
+            runs
+        });
+        rows.collect()
+    }
+
+    fn trace(mask: &[Vec<bool>]) -> Vec<(Traced, Rings)> {
+        let mut sweep = Sweep::default();
+        trace_with(&mut sweep, |sweep, done| {
+            for runs in runs(mask) {
+                sweep.push(&runs, &[], &mut |traced| done(traced));
+            }
+        })
+    }
+
+    fn trace_with(
+        sweep: &mut Sweep,
+        push: impl FnOnce(&mut Sweep, &mut dyn FnMut(Traced)),
+    ) -> Vec<(Traced, Rings)> {
+        let mut all = Vec::new();
+        let mut done = |traced: Traced| {
+            let rings = Rings::new(&traced).unwrap();
+            all.push((traced, rings));
+        };
+        push(sweep, &mut done);
         sweep.finish(&mut done);
         assert_eq!(sweep.earliest_open(), None);
         all.sort_by_key(|(traced, _)| traced.first);
@@ -211,6 +227,46 @@ mod tests {
         #[test]
         fn rings_filled_again_are_the_components_of_the_mask(mask in mask()) {
             check(&mask);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_swept_apart_are_the_scene_swept_as_one(
+            mask in mask(),
+            heights in prop::collection::vec(1_usize..9, 1..40),
+        ) {
+            let scores: Vec<Vec<u8>> =
+                mask.iter().map(|row| row.iter().map(|set| if *set { 200 } else { 100 }).collect()).collect();
+            let rows: Vec<_> = runs(&mask).into_iter().zip(scores).collect();
+            let mut sweep = Sweep::keeping_scores();
+            let one = trace_with(&mut sweep, |sweep, done| {
+                for (runs, scores) in &rows {
+                    sweep.push(runs, scores, &mut |traced| done(traced));
+                }
+            });
+            let mut sweep = Sweep::keeping_scores();
+            let blocks = trace_with(&mut sweep, |sweep, done| {
+                let mut left = rows.as_slice();
+                let mut inside = Vec::new();
+                for height in heights.iter().cycle() {
+                    let Some(((runs, scores), _)) = left.split_first() else { break };
+                    let (rows, below) = left.split_at((*height).min(left.len()));
+                    let mut block = Block::new(sweep, sweep.row(), runs, scores);
+                    for (runs, scores) in &rows[1..] {
+                        block.push(runs, scores, &mut |traced| inside.push(traced));
+                    }
+                    sweep.append(block, &mut |traced| done(traced));
+                    left = below;
+                }
+                inside.into_iter().for_each(done);
+            });
+            prop_assert_eq!(one.len(), blocks.len());
+            for ((a, rings_a), (b, rings_b)) in one.iter().zip(&blocks) {
+                prop_assert_eq!((a.first, a.pixels, a.score_sum, a.score_min), (b.first, b.pixels, b.score_sum, b.score_min));
+                prop_assert_eq!(rings_a, rings_b);
+                prop_assert_eq!(&a.patch.window().unwrap().scores, &b.patch.window().unwrap().scores);
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::bits;
 use super::morphology::Morphology;
 use super::neighbours::Neighbours;
 use super::outline::{Finished, Finisher, Outline};
-use super::sweep::{Run, Sweep, Traced};
+use super::sweep::{Block, Run, Sweep, Traced};
 use super::threshold::{foreground, lowest_score, valid};
 use crate::config::polygonize::PolygonizeOptions;
 use crate::geo::Grid;
@@ -78,10 +78,10 @@ impl Polygonizer {
             let rows = scores.par_chunks_exact(self.width).with_min_len(MIN_ROWS_PER_TASK);
             let rows = rows.map(|row| (runs_of(&foreground(row, self.lowest_score), row), row));
             let rows: Vec<(Vec<Run>, &[u8])> = rows.collect();
-            self.take(rows.into_iter(), false)
+            self.take(&rows, false)
         } else {
             let rows = self.smoothed_runs(scores);
-            self.take(rows.iter().map(|(runs, scores)| (runs, scores)), false)
+            self.take(&rows, false)
         }
     }
 
@@ -90,7 +90,7 @@ impl Polygonizer {
         let mut rows = Vec::new();
         self.morphology.finish(&mut |row| rows.push(row));
         let rows = self.runs_after_morphology(&rows);
-        self.take(rows.iter().map(|(runs, scores)| (runs, scores)), true)
+        self.take(&rows, true)
     }
 
     /// What has been counted so far.
@@ -122,21 +122,36 @@ impl Polygonizer {
     }
 
     /// Traces rows of runs, given with their scores, and finishes what is complete.
-    fn take(
-        &mut self,
-        rows: impl Iterator<Item = (impl AsRef<[Run]>, impl AsRef<[u8]>)>,
-        last: bool,
-    ) -> Vec<Outline> {
+    fn take<S: AsRef<[u8]> + Sync>(&mut self, rows: &[(Vec<Run>, S)], last: bool) -> Vec<Outline> {
+        let (sweep, finisher) = (&self.sweep, &self.finisher);
+        let finish = |traced: &Traced| (traced.first, finisher.finish(traced));
+        let sweep_block = |(index, rows): (usize, &[(Vec<Run>, S)])| {
+            let mut finished = Vec::new();
+            let mut block: Option<Block> = None;
+            for ((runs, scores), row) in rows.iter().zip(sweep.row() + (index * BLOCK_ROWS) as u32..) {
+                match &mut block {
+                    None => block = Some(Block::new(sweep, row, runs, scores.as_ref())),
+                    Some(block) => {
+                        let done = &mut |traced: Traced| finished.push(finish(&traced));
+                        block.push(runs, scores.as_ref(), done);
+                    }
+                }
+            }
+            (block, finished)
+        };
+        let blocks: Vec<_> = rows.par_chunks(BLOCK_ROWS).enumerate().map(sweep_block).collect();
+        let mut finished = Vec::new();
         let mut traced: Vec<Traced> = Vec::new();
-        for (runs, scores) in rows {
-            let done = &mut |component| traced.push(component);
-            self.sweep.push(runs.as_ref(), scores.as_ref(), done);
+        for (block, inside) in blocks {
+            finished.extend(inside);
+            if let Some(block) = block {
+                self.sweep.append(block, &mut |component| traced.push(component));
+            }
         }
         if last {
             self.sweep.finish(&mut |component| traced.push(component));
         }
-        let finished: Vec<_> =
-            traced.par_iter().map(|traced| (traced.first, self.finisher.finish(traced))).collect();
+        finished.par_extend(traced.par_iter().map(|traced| (traced.first, self.finisher.finish(traced))));
         for (first, Finished { outlines, small, holes_filled }) in finished {
             self.counts.dropped_small += small as u64;
             self.counts.holes_filled += holes_filled as u64;
@@ -177,6 +192,8 @@ impl Polygonizer {
     }
 }
 
+/// Rows that are traced as one piece: many enough that most buildings lie inside, few enough for all cores to have some.
+const BLOCK_ROWS: usize = 128;
 /// Rows are cheap: fewer than this are not worth a task.
 const MIN_ROWS_PER_TASK: usize = 16;
 

@@ -4,9 +4,13 @@
 //! edges; its vertices are the pixel corners where it turns. A vertical edge that crosses the sweep line is
 //! the open end of a chain of vertices; between two rows, chains grow, join and close. A component leaves
 //! as soon as a row has no pixel of it, so memory is bounded by the scene's width and the outlines of
-//! the components that touch the last row.
+//! the components that touch the last row. [`blocks`] sweeps parts of a scene apart, in parallel.
 //!
 //! Outlines have the foreground at their left hand (on a screen: outer rings run counter-clockwise).
+
+mod blocks;
+
+pub(super) use blocks::Block;
 
 use super::components::Components;
 use super::patch::Patch;
@@ -48,6 +52,8 @@ pub(super) struct Traced {
 const NONE: u32 = u32::MAX;
 /// `next` of a vertex whose chain was given away.
 const GONE: u32 = u32::MAX - 1;
+/// No corner: a link of a chain where it crosses the seam of two blocks.
+const SEAM: Corner = Corner { col: u32::MAX, row: u32::MAX, pinch: false };
 
 #[derive(Clone, Copy, Debug)]
 struct Vertex {
@@ -73,6 +79,8 @@ pub(super) struct Sweep {
     keeps_scores: bool,
     /// Scores of the last row, where they are kept.
     scores: Vec<u8>,
+    /// Components that merged keep their places: the seam above will ask for them.
+    in_block: bool,
 }
 
 impl Sweep {
@@ -86,15 +94,20 @@ impl Sweep {
         Self { row, ..Self::default() }
     }
 
+    /// The row that comes next.
+    pub(super) fn row(&self) -> u32 {
+        self.row
+    }
+
     /// Takes the next row's runs (left to right, not touching) and its scores; hands on components that ended above it.
     pub(super) fn push(&mut self, runs: &[Run], scores: &[u8], done: &mut impl FnMut(Traced)) {
         if !(runs.is_empty() && self.runs.is_empty()) {
-            self.label(runs);
+            self.label(runs, scores, None);
             if self.keeps_scores {
-                self.keep_scores(runs, scores);
+                self.keep_beside(runs, scores);
             }
             self.trace(runs);
-            self.emit_ended(done);
+            self.emit_ended(self.row, done);
             std::mem::swap(&mut self.labels, &mut self.next_labels);
             std::mem::swap(&mut self.ends, &mut self.next_ends);
             self.runs.clear();
@@ -117,15 +130,15 @@ impl Sweep {
         self.labels.iter().map(|&label| self.components.get(label).first).min()
     }
 
-    /// Gives each run of the new row its component.
-    fn label(&mut self, runs: &[Run]) {
+    /// Gives each run of the new row its component, which `known` names where the runs are counted already.
+    fn label(&mut self, runs: &[Run], scores: &[u8], known: Option<&[u32]>) {
         self.next_labels.clear();
         let mut above = 0;
-        for run in runs {
+        for (k, run) in runs.iter().enumerate() {
             while self.runs.get(above).is_some_and(|a| a.end <= run.start) {
                 above += 1;
             }
-            let mut label = NONE;
+            let mut label = known.map_or(NONE, |known| self.components.find(known[k]));
             let mut i = above;
             while let Some(a) = self.runs.get(i).filter(|a| a.start < run.end) {
                 let other = self.components.find(self.labels[i]);
@@ -140,25 +153,34 @@ impl Sweep {
             if label == NONE {
                 label = self.components.add((self.row, run.start));
             }
-            let component = self.components.get(label);
-            component.pixels += u64::from(run.end - run.start);
-            component.score_sum += u64::from(run.score_sum);
-            component.score_min = component.score_min.min(run.score_min);
-            component.last_row = self.row;
+            if known.is_none() {
+                self.count(label, run, scores);
+            }
             self.next_labels.push(label);
         }
         for label in &mut self.next_labels {
             *label = self.components.find(*label);
-            self.components.get(*label).last_row = self.row;
+            let component = self.components.get(*label);
+            component.last_row = component.last_row.max(self.row);
         }
     }
 
-    /// Gives the components the scores of the new row that are theirs or beside theirs, and those of the last row above them.
-    fn keep_scores(&mut self, runs: &[Run], scores: &[u8]) {
-        for (run, &label) in runs.iter().zip(&self.next_labels) {
-            let patch = &mut self.components.get(label).patch;
-            patch.add_run(self.row, run, scores);
-            if self.row > 0 {
+    /// Adds a run of the new row to its component.
+    fn count(&mut self, label: u32, run: &Run, scores: &[u8]) {
+        let component = self.components.get(label);
+        component.pixels += u64::from(run.end - run.start);
+        component.score_sum += u64::from(run.score_sum);
+        component.score_min = component.score_min.min(run.score_min);
+        if self.keeps_scores {
+            component.patch.add_run(self.row, run, scores);
+        }
+    }
+
+    /// Gives the components the scores of the new row below them, and those of the last row above them.
+    fn keep_beside(&mut self, runs: &[Run], scores: &[u8]) {
+        if self.row > 0 {
+            for (run, &label) in runs.iter().zip(&self.next_labels) {
+                let patch = &mut self.components.get(label).patch;
                 patch.add_beside(self.row - 1, run, &self.runs, &self.scores);
             }
         }
@@ -231,7 +253,11 @@ impl Sweep {
     }
 
     fn add(&mut self, col: u32, pinch: bool) -> u32 {
-        let vertex = Vertex { corner: Corner { col, row: self.row, pinch }, next: NONE };
+        self.add_vertex(Corner { col, row: self.row, pinch })
+    }
+
+    fn add_vertex(&mut self, corner: Corner) -> u32 {
+        let vertex = Vertex { corner, next: NONE };
         if let Some(id) = self.free.pop() {
             self.vertices[id as usize] = vertex;
             return id;
@@ -240,10 +266,14 @@ impl Sweep {
         self.vertices.len() as u32 - 1
     }
 
-    /// Connects a vertex with the vertical edge above it: left edges of runs run down, right ones up.
+    /// Connects a vertex with the vertical edge above it.
     fn link_up(&mut self, above: usize, vertex: u32) {
-        let end = self.ends[above / 2][above % 2];
-        let (from, to) = if above.is_multiple_of(2) { (end, vertex) } else { (vertex, end) };
+        self.link(above % 2, self.ends[above / 2][above % 2], vertex);
+    }
+
+    /// Connects the ends of a vertical edge: left edges of runs (side 0) run down, right ones up.
+    fn link(&mut self, side: usize, upper: u32, lower: u32) {
+        let (from, to) = if side == 0 { (upper, lower) } else { (lower, upper) };
         self.vertices[from as usize].next = to;
     }
 
@@ -264,13 +294,16 @@ impl Sweep {
         }
     }
 
-    /// Hands on the components of the last row that have no run in the new one.
-    fn emit_ended(&mut self, done: &mut impl FnMut(Traced)) {
+    /// Hands on the components of the last row that have no run in `row`.
+    fn emit_ended(&mut self, row: u32, done: &mut impl FnMut(Traced)) {
         for i in 0..self.labels.len() {
             let label = self.components.find(self.labels[i]);
             let component = self.components.get(label);
             // A component whose places were given back has no start left; each has one before.
-            if component.last_row == self.row || component.ring_starts.is_empty() {
+            if component.last_row == row
+                || component.ring_starts.is_empty()
+                || component.touches_seam
+            {
                 continue;
             }
             let mut traced = Traced {
@@ -290,7 +323,9 @@ impl Sweep {
             self.components.remove(label);
             done(traced);
         }
-        self.components.recycle_merged();
+        if !self.in_block {
+            self.components.recycle_merged();
+        }
     }
 
     /// Moves the chain through `start` into `traced`, unless it is there already.
@@ -298,7 +333,9 @@ impl Sweep {
         let mut at = start;
         while self.vertices[at as usize].next != GONE {
             let vertex = &mut self.vertices[at as usize];
-            traced.corners.push(vertex.corner);
+            if vertex.corner != SEAM {
+                traced.corners.push(vertex.corner);
+            }
             let next = std::mem::replace(&mut vertex.next, GONE);
             self.free.push(at);
             at = next;
