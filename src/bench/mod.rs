@@ -5,6 +5,7 @@ mod measure;
 mod network;
 mod operators;
 mod peak;
+mod pipeline;
 mod profile;
 mod stages;
 
@@ -35,6 +36,8 @@ pub enum Case {
     Loader,
     /// A synthetic scene into scores and polygons, file to file.
     InferScene,
+    /// The same around a network that costs nothing.
+    Pipeline,
 }
 
 /// Sizes and repetitions.
@@ -86,5 +89,6 @@ pub fn run(case: Case, options: &Options) -> Result<Figure> {
         Case::Tiles => stages::tiles(options),
         Case::Loader => stages::loader(options),
         Case::InferScene => stages::infer_scene(options),
+        Case::Pipeline => pipeline::pipeline(options),
     }
 }

@@ -31,21 +31,25 @@ const SCORES: (u8, u8) = (240, 8);
 /// Rows that are made at a time.
 const STRIP_PX: usize = 256;
 
-struct Town {
-    folder: TempDir,
-    image: PathBuf,
-    footprints: PathBuf,
+pub(super) struct Town {
+    pub(super) folder: TempDir,
+    pub(super) image: PathBuf,
+    pub(super) footprints: PathBuf,
 }
 
 fn town(options: &Options) -> Result<Town> {
+    town_of(options.scene_px)
+}
+
+/// A synthetic scene of that side, px.
+pub(super) fn town_of(side: usize) -> Result<Town> {
     let folder = tempfile::tempdir().map_err(Error::io(std::env::temp_dir()))?;
-    let side = options.scene_px;
     let drawn = SynthOptions { width_px: side, height_px: side, ..SynthOptions::default() };
     let report = synth::run(&drawn, folder.path(), true, Progress::Hidden)?;
     Ok(Town { folder, image: report.image, footprints: report.footprints })
 }
 
-fn title(what: &str, options: &Options) -> String {
+pub(super) fn title(what: &str, options: &Options) -> String {
     format!("{what}, {0} x {0} px", options.scene_px)
 }
 

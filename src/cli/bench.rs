@@ -21,6 +21,7 @@ Examples:
   geoseg bench loader                                   reading and augmenting crops
   geoseg bench polygonize --scene 16384
   geoseg bench infer-scene --model model.safetensors    a scene to polygons, file to file
+  geoseg bench pipeline --scene 16384 --batch 4         all of that but the network
 
 Data and (without --model) weights are made up; temporary files lie in $TMPDIR. Memory is the peak
 of the timed repetitions. GFLOP/s are counted as for plain convolutions, whatever the algorithm:
@@ -82,6 +83,8 @@ enum CaseName {
     Loader,
     /// A synthetic scene into scores and polygons
     InferScene,
+    /// A synthetic scene into scores and polygons by a network that costs nothing; scenes above 16384 px repeat one
+    Pipeline,
     /// Every operator of the network, in its forms for inference and for training
     Operators,
 }
@@ -106,6 +109,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         CaseName::Tiles => Case::Tiles,
         CaseName::Loader => Case::Loader,
         CaseName::InferScene => Case::InferScene,
+        CaseName::Pipeline => Case::Pipeline,
     };
     let figure = bench::run(case, &args.options(args.case)?)?;
     show(&figure, &line(&figure), args.json)

@@ -52,7 +52,7 @@ impl Blender {
             width: grid.width,
             window_px: plan.cols.window_px,
             top: plan.rows.from + strips.rows_done(),
-            sums: Vec::new(),
+            sums: Vec::with_capacity(plan.cols.window_px * grid.width),
             strips,
         }
     }
@@ -107,15 +107,14 @@ impl Blender {
         }
         let first = rows.row - self.origin.1;
         let row_sums = &self.row_sums[first..first + count];
-        let score = |i: usize, sum: f32| {
-            let weight = row_sums[i / self.width] * self.col_sums[i % self.width];
-            (sum / weight).clamp(0.0, 1.0)
-        };
-        let done = self.sums[..size].iter().zip(&rows.wanted).enumerate();
-        let scores: Vec<f32> = done
-            .map(|(i, (&sum, &wanted))| if wanted { score(i, sum) } else { f32::NAN })
-            .collect();
-        self.strips.write_rows(&scores)?;
+        self.strips.write_rows(count, |row, scores| {
+            let at = row * self.width..(row + 1) * self.width;
+            let done = self.sums[at.clone()].iter().zip(&rows.wanted[at]).zip(&self.col_sums);
+            for (score, ((sum, wanted), col_sum)) in scores.iter_mut().zip(done) {
+                let mean = (sum / (row_sums[row] * col_sum)).clamp(0.0, 1.0);
+                *score = if *wanted { mean } else { f32::NAN };
+            }
+        })?;
         self.sums.drain(..size);
         self.top += count;
         Ok(count)

@@ -1,6 +1,6 @@
 //! A scene into scores: windows slide over it, a network scores them, the scores are blended.
 //!
-//! Three threads, joined by short channels: one reads strips and cuts windows (`strips`), the caller's
+//! Four threads, joined by short channels: one reads rows, one cuts windows from them (`strips`), the caller's
 //! runs the network, one blends and writes (`blend`). Memory: a strip of `window_px` rows of the
 //! scene as bytes, one strip of sums as floats, and a few batches; nothing grows with the height.
 //! The network may look at each window in several views (`tta`, `views`), and several models may

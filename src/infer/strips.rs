@@ -1,11 +1,12 @@
 //! The reading side: strips of the scene into batches of normalised windows.
 
-use std::sync::mpsc::SyncSender;
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::input::Input;
 use super::plan::{Axis, mirror};
 use crate::error::Result;
-use crate::geo::Window;
+use crate::geo::{Pixels, Window};
 use crate::model::ModelSpec;
 
 /// Windows over a scene: every column position at every row position.
@@ -56,7 +57,16 @@ pub struct Counts {
     pub black: u64,
 }
 
-/// Reads the region from its row `done` on. Stops quietly when the receiver is gone.
+/// Rows of the scene that are read at once: they wait in memory while those before them are cut.
+const ROWS_AT_ONCE: usize = 128;
+
+/// Rows of the scene, as wide as the plan's windows reach.
+struct Rows {
+    pixels: Pixels,
+    wanted: Vec<bool>,
+}
+
+/// Reads the region from its row `done` on, on this thread, and cuts windows on another. Stops quietly when the receiver is gone.
 pub fn read(
     input: &Input,
     plan: &Plan,
@@ -64,31 +74,111 @@ pub fn read(
     batch: usize,
     to: &SyncSender<Message>,
 ) -> Result<Counts> {
-    let normalise = Normalise::new(input.spec());
-    let mut counts = Counts::default();
-    let mut finished = plan.rows.from + done;
+    let done = plan.rows.from + done;
     // The first windows that see a row which is not done.
-    let begin = (0..plan.rows.starts.len()).position(|index| plan.rows.inside(index).1 > finished);
-    let Some(begin) = begin else { return Ok(counts) };
-    let mut strip = Strip::new(input, plan, begin);
-    for (row_index, &top) in plan.rows.starts.iter().enumerate().skip(begin) {
-        counts.black += strip.advance(input, plan.rows.inside(row_index))?;
-        let mut pending = strip.empty_batch(plan);
+    let begin = (0..plan.rows.starts.len()).position(|index| plan.rows.inside(index).1 > done);
+    let Some(begin) = begin else { return Ok(Counts::default()) };
+    let (to_cutter, rows) = sync_channel(1);
+    let mut cutter = Cutter {
+        plan,
+        normalise: Normalise::new(input.spec()),
+        strip: Strip::new(input.spec(), plan, begin),
+        batch,
+        finished: done,
+        skipped: 0,
+    };
+    std::thread::scope(|scope| {
+        let cutter = scope.spawn(move || cutter.run(begin, &rows, to));
+        let mut bottom = plan.rows.inside(begin).0;
+        let mut black = 0;
+        for index in begin..plan.rows.starts.len() {
+            for rows in pieces(bottom..plan.rows.inside(index).1) {
+                bottom = rows.end;
+                let rows = Rows::read(input, plan, rows)?;
+                black += rows.black();
+                if to_cutter.send(rows).is_err() {
+                    return Ok(Counts::default());
+                }
+            }
+        }
+        drop(to_cutter);
+        Ok(Counts { skipped: super::join(cutter)?, black })
+    })
+}
+
+/// Rows in parts that are read at once.
+fn pieces(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = rows.end;
+    rows.step_by(ROWS_AT_ONCE).map(move |row| row..(row + ROWS_AT_ONCE).min(end))
+}
+
+impl Rows {
+    fn read(input: &Input, plan: &Plan, rows: Range<usize>) -> Result<Self> {
+        let (left, right) = plan.cols.extent();
+        let window = Window { col: left, row: rows.start, width: right - left, height: rows.len() };
+        let (pixels, wanted) = input.read(window)?;
+        Ok(Self { pixels, wanted })
+    }
+
+    /// How many of the pixels are to be scored and black.
+    fn black(&self) -> u64 {
+        let px = self.wanted.len();
+        let dark =
+            |i: usize| (0..self.pixels.bands).all(|band| self.pixels.data[band * px + i] == 0);
+        (0..px).filter(|i| dark(*i) && self.wanted[*i]).count() as u64
+    }
+}
+
+/// Cuts windows from rows as they come.
+struct Cutter<'a> {
+    plan: &'a Plan,
+    normalise: Normalise,
+    strip: Strip,
+    /// Windows in a batch.
+    batch: usize,
+    /// Rows above this one were sent.
+    finished: usize,
+    skipped: usize,
+}
+
+impl Cutter<'_> {
+    /// Cuts the windows from the row of windows `begin` on; returns the number of windows without a pixel to score.
+    fn run(&mut self, begin: usize, rows: &Receiver<Rows>, to: &SyncSender<Message>) -> usize {
+        for index in begin..self.plan.rows.starts.len() {
+            let (top, bottom) = self.plan.rows.inside(index);
+            self.strip.drop_above(top);
+            while self.strip.bottom < bottom {
+                // The reader has failed, and says why.
+                let Ok(rows) = rows.recv() else { return self.skipped };
+                self.strip.take(&rows);
+            }
+            if !self.send_windows(index, to) {
+                break;
+            }
+        }
+        self.skipped
+    }
+
+    /// Sends a row of windows and the rows that no later one touches; false when the receiver is gone.
+    fn send_windows(&mut self, row_index: usize, to: &SyncSender<Message>) -> bool {
+        let plan = self.plan;
+        let top = plan.rows.starts[row_index];
+        let mut pending = self.strip.empty_batch(plan);
         for (col_index, &left) in plan.cols.starts.iter().enumerate() {
-            if !strip.any_wanted(plan, col_index) {
-                counts.skipped += 1;
+            if !self.strip.any_wanted(plan, col_index) {
+                self.skipped += 1;
                 continue;
             }
-            strip.cut(plan, &normalise, (left, top), &mut pending);
-            if pending.positions.len() == batch {
-                let full = std::mem::replace(&mut pending, strip.empty_batch(plan));
+            self.strip.cut(plan, &self.normalise, (left, top), &mut pending);
+            if pending.positions.len() == self.batch {
+                let full = std::mem::replace(&mut pending, self.strip.empty_batch(plan));
                 if to.send(Message::Batch(full)).is_err() {
-                    return Ok(counts);
+                    return false;
                 }
             }
         }
         if !pending.positions.is_empty() && to.send(Message::Batch(pending)).is_err() {
-            return Ok(counts);
+            return false;
         }
         // The next window row begins where these rows end; after the last, all are finished.
         let end = plan
@@ -96,21 +186,21 @@ pub fn read(
             .starts
             .get(row_index + 1)
             .map_or(plan.rows.to, |next| (*next).max(0) as usize)
-            .clamp(finished, plan.rows.to);
-        let wanted = strip.wanted_rows(plan, finished, end);
-        if end > finished && to.send(Message::Rows(FinishedRows { row: finished, wanted })).is_err()
-        {
-            return Ok(counts);
-        }
-        finished = end;
+            .clamp(self.finished, plan.rows.to);
+        let rows = FinishedRows {
+            row: self.finished,
+            wanted: self.strip.wanted_rows(plan, self.finished, end),
+        };
+        self.finished = end;
+        rows.wanted.is_empty() || to.send(Message::Rows(rows)).is_ok()
     }
-    Ok(counts)
 }
 
 /// The window of a plan that has no other, and which of its pixels lie in the scene and are to be scored.
 pub(super) fn only(input: &Input, plan: &Plan) -> Result<(Batch, Vec<bool>)> {
-    let mut strip = Strip::new(input, plan, 0);
-    strip.advance(input, plan.rows.inside(0))?;
+    let mut strip = Strip::new(input.spec(), plan, 0);
+    let (top, bottom) = plan.rows.inside(0);
+    strip.take(&Rows::read(input, plan, top..bottom)?);
     let (left, top) = (plan.cols.starts[0], plan.rows.starts[0]);
     let mut batch = strip.empty_batch(plan);
     strip.cut(plan, &Normalise::new(input.spec()), (left, top), &mut batch);
@@ -160,49 +250,45 @@ struct Strip {
 
 impl Strip {
     /// For windows from the row of windows `begin` on.
-    fn new(input: &Input, plan: &Plan, begin: usize) -> Self {
+    fn new(spec: &ModelSpec, plan: &Plan, begin: usize) -> Self {
         let (left, right) = plan.cols.extent();
         let top = plan.rows.inside(begin).0;
+        let (bands, area) = (spec.bands.len(), plan.rows.window_px * (right - left));
         Self {
             left,
             width: right - left,
-            bands: input.spec().bands.len(),
+            bands,
             top,
             bottom: top,
-            data: Vec::new(),
-            valid: Vec::new(),
-            wanted: Vec::new(),
+            data: Vec::with_capacity(bands * area),
+            valid: Vec::with_capacity(area),
+            wanted: Vec::with_capacity(area),
         }
     }
 
-    /// Drops the rows above `top` and reads those down to `bottom`. How many of the pixels read are to be scored and black.
-    fn advance(&mut self, input: &Input, (top, bottom): (usize, usize)) -> Result<u64> {
+    /// Drops the rows above `top`.
+    fn drop_above(&mut self, top: usize) {
         // With little overlap a whole strip may be new.
         let gone = (top - self.top).min(self.bottom - self.top);
         self.data.drain(..gone * self.bands * self.width);
         self.valid.drain(..gone * self.width);
         self.wanted.drain(..gone * self.width);
-        let from = self.bottom.max(top);
         self.top = top;
-        let mut black = 0;
-        if bottom > from {
-            let window =
-                Window { col: self.left, row: from, width: self.width, height: bottom - from };
-            let (pixels, wanted) = input.read(window)?;
-            for row in 0..window.height {
-                for band in 0..self.bands {
-                    let start = (band * window.height + row) * self.width;
-                    self.data.extend_from_slice(&pixels.data[start..start + self.width]);
-                }
+        self.bottom = self.bottom.max(top);
+    }
+
+    /// Adds the rows that follow.
+    fn take(&mut self, rows: &Rows) {
+        let pixels = &rows.pixels;
+        for row in 0..pixels.height {
+            for band in 0..self.bands {
+                let start = (band * pixels.height + row) * self.width;
+                self.data.extend_from_slice(&pixels.data[start..start + self.width]);
             }
-            let px = window.height * self.width;
-            let dark = |i: usize| pixels.data.iter().skip(i).step_by(px).all(|value| *value == 0);
-            black = (0..px).filter(|i| wanted[*i] && dark(*i)).count() as u64;
-            self.valid.extend_from_slice(&pixels.valid);
-            self.wanted.extend_from_slice(&wanted);
         }
-        self.bottom = bottom;
-        Ok(black)
+        self.valid.extend_from_slice(&pixels.valid);
+        self.wanted.extend_from_slice(&rows.wanted);
+        self.bottom += pixels.height;
     }
 
     fn empty_batch(&self, plan: &Plan) -> Batch {
@@ -232,9 +318,11 @@ impl Strip {
         batch: &mut Batch,
     ) {
         let side = batch.window_px;
-        let columns: Vec<usize> = (0..side as isize)
-            .map(|offset| mirror(left + offset, plan.cols.len) - self.left)
-            .collect();
+        // Columns of the strip, and how many columns before them are mirrored.
+        let inside = (left.max(0) as usize, ((left + side as isize) as usize).min(plan.cols.len));
+        let before = (inside.0 as isize - left) as usize;
+        let inside = inside.0 - self.left..inside.1 - self.left;
+        let mirrored = |offset: usize| mirror(left + offset as isize, plan.cols.len) - self.left;
         batch.positions.push((left, top));
         batch.pixels.reserve(self.bands * side * side);
         for (band, table) in normalise.0.iter().enumerate() {
@@ -243,22 +331,29 @@ impl Strip {
                 let start = (row * self.bands + band) * self.width;
                 let values = &self.data[start..start + self.width];
                 let valid = &self.valid[row * self.width..(row + 1) * self.width];
-                batch.pixels.extend(
-                    columns
-                        .iter()
-                        .map(|&col| if valid[col] { table[usize::from(values[col])] } else { 0.0 }),
-                );
+                let pixel = |value: u8, valid: bool| {
+                    let pixel = table[usize::from(value)];
+                    if valid { pixel } else { 0.0 }
+                };
+                let around = |offset: usize| {
+                    let col = mirrored(offset);
+                    pixel(values[col], valid[col])
+                };
+                batch.pixels.extend((0..before).map(around));
+                let row = values[inside.clone()].iter().zip(&valid[inside.clone()]);
+                batch.pixels.extend(row.map(|(value, valid)| pixel(*value, *valid)));
+                batch.pixels.extend((before + inside.len()..side).map(around));
             }
         }
     }
 
     fn wanted_rows(&self, plan: &Plan, from: usize, to: usize) -> Vec<bool> {
         let columns = plan.cols.from - self.left..plan.cols.to - self.left;
-        (from..to)
-            .flat_map(|row| {
-                let start = (row - self.top) * self.width;
-                self.wanted[start + columns.start..start + columns.end].iter().copied()
-            })
-            .collect()
+        let mut wanted = Vec::with_capacity((to - from) * columns.len());
+        for row in from - self.top..to - self.top {
+            let row = &self.wanted[row * self.width..(row + 1) * self.width];
+            wanted.extend_from_slice(&row[columns.clone()]);
+        }
+        wanted
     }
 }

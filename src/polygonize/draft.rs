@@ -67,7 +67,7 @@ impl Draft {
     }
 
     /// Raw vertices of wall `i`, both ends included.
-    fn wall(&self, i: usize) -> impl Iterator<Item = Point> + Clone + '_ {
+    fn wall(&self, i: usize) -> impl Iterator<Item = Point> + '_ {
         let n = self.raw.points.len();
         let (from, to) = (self.kept[i], self.kept[self.next(i)]);
         let count = if to > from { to - from } else { to + n - from };
@@ -76,7 +76,8 @@ impl Draft {
 
     /// Moves vertices to where the fitted lines of their walls meet.
     fn fit(&mut self, tolerance_m: f64, scene_m: Point) {
-        let lines: Vec<Line> = (0..self.walls()).map(|i| Line::fit(&self.wall(i))).collect();
+        let line = |i: usize| Line::fit(&self.wall(i).collect::<Vec<_>>());
+        let lines: Vec<Line> = (0..self.walls()).map(line).collect();
         let inner = if self.raw.closed { 0..self.kept.len() } else { 1..self.kept.len() - 1 };
         for i in inner {
             let at = self.raw.points[self.kept[i]];

@@ -16,16 +16,20 @@ pub(super) struct Line {
 
 impl Line {
     /// The line nearest (total least squares) to the edges of an open chain of at least two vertices.
-    pub(super) fn fit(chain: &(impl Iterator<Item = Point> + Clone)) -> Self {
-        let edges = || chain.clone().zip(chain.clone().skip(1));
-        let first = chain.clone().next().unwrap_or_default();
-        let last = chain.clone().last().unwrap_or_default();
-        if edges().count() < MIN_EDGES_TO_FIT {
-            return Self::through(first, last);
+    pub(super) fn fit(chain: &[Point]) -> Self {
+        if chain.len() <= MIN_EDGES_TO_FIT {
+            let end = |point: Option<&Point>| point.copied().unwrap_or_default();
+            return Self::through(end(chain.first()), end(chain.last()));
         }
+        let edges = || chain.iter().zip(&chain[1..]);
+        // No `hypot`: metres neither overflow nor vanish when squared.
+        let length_of = |a: &Point, b: &Point| {
+            let (dx, dy) = (b[0] - a[0], b[1] - a[1]);
+            (dx * dx + dy * dy).sqrt()
+        };
         let (mut length, mut at) = (0.0, [0.0; 2]);
         for (a, b) in edges() {
-            let l = (b[0] - a[0]).hypot(b[1] - a[1]);
+            let l = length_of(a, b);
             length += l;
             at[0] += l * f64::midpoint(a[0], b[0]);
             at[1] += l * f64::midpoint(a[1], b[1]);
@@ -35,7 +39,7 @@ impl Line {
         for (a, b) in edges() {
             let (dx, dy) = (b[0] - a[0], b[1] - a[1]);
             let (mx, my) = (f64::midpoint(a[0], b[0]) - at[0], f64::midpoint(a[1], b[1]) - at[1]);
-            let l = dx.hypot(dy);
+            let l = length_of(a, b);
             // An edge counts as all its points, not as its middle alone.
             xx += l * (mx * mx + dx * dx / 12.0);
             xy += l * (mx * my + dx * dy / 12.0);

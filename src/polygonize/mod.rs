@@ -123,7 +123,8 @@ pub fn append(
     let bar = progress.bar("polygonize", grid.height as u64, "rows");
     std::thread::scope(|scope| {
         let strips = read_ahead(scope, source, grid.width, grid.height);
-        polygonize_strips(&strips, grid.width, &mut polygonizer, &mut scene, &bar)
+        let outlines = work_ahead(scope, strips, grid.width, &mut polygonizer, &bar);
+        outlines.iter().try_for_each(|outlines| scene.push(outlines?))
     })?;
     bar.finish();
     let counts = polygonizer.counts();
@@ -188,19 +189,29 @@ fn read_ahead<'scope>(
     receiver
 }
 
-fn polygonize_strips(
-    strips: &Receiver<Result<Vec<u8>>>,
+/// Turns strips into buildings on a thread of its own, beside the writing.
+fn work_ahead<'scope, 'env>(
+    scope: &'scope std::thread::Scope<'scope, 'env>,
+    strips: Receiver<Result<Vec<u8>>>,
     width: usize,
-    polygonizer: &mut Polygonizer,
-    writer: &mut SceneWriter<'_>,
-    bar: &Bar,
-) -> Result<()> {
-    for strip in strips {
-        let strip = strip?;
-        writer.push(polygonizer.push_rows(&strip))?;
-        bar.inc((strip.len() / width.max(1)) as u64);
-    }
-    writer.push(polygonizer.finish())
+    polygonizer: &'env mut Polygonizer,
+    bar: &'env Bar,
+) -> Receiver<Result<Vec<Outline>>> {
+    let (sender, receiver) = sync_channel(1);
+    scope.spawn(move || {
+        for strip in strips {
+            let failed = strip.is_err();
+            let rows = strip.as_ref().map_or(0, |strip| strip.len() / width.max(1));
+            let outlines = strip.map(|strip| polygonizer.push_rows(&strip));
+            if sender.send(outlines).is_err() || failed {
+                return;
+            }
+            bar.inc(rows as u64);
+        }
+        // Nobody listens after an error of the writer.
+        let _ = sender.send(Ok(polygonizer.finish()));
+    });
+    receiver
 }
 
 /// Writes the buildings of one or more scenes into one file.

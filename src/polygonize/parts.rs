@@ -72,11 +72,12 @@ fn inside(rings: &Rings, window: &ScoreWindow) -> Vec<bool> {
 /// Rows and columns, half-open, of each label.
 fn boxes(labels: &[u16], width: usize, count: u16) -> Vec<[Range<usize>; 2]> {
     let mut boxes: Vec<Option<[Range<usize>; 2]>> = vec![None; usize::from(count)];
-    for (at, &label) in labels.iter().enumerate().filter(|(_, label)| **label != 0) {
-        let place = [at / width, at % width];
-        let ranges = boxes[usize::from(label) - 1].get_or_insert(place.map(|from| from..from + 1));
-        for (range, place) in ranges.iter_mut().zip(place) {
-            *range = range.start.min(place)..range.end.max(place + 1);
+    for (row, labels) in labels.chunks_exact(width).enumerate() {
+        for (col, &label) in labels.iter().enumerate().filter(|(_, label)| **label != 0) {
+            let place = &mut boxes[usize::from(label) - 1];
+            let [rows, cols] = place.get_or_insert([row..row + 1, col..col + 1]);
+            rows.end = row + 1;
+            *cols = cols.start.min(col)..cols.end.max(col + 1);
         }
     }
     boxes.into_iter().flatten().collect()

@@ -128,7 +128,9 @@ impl Polygonizer {
         let sweep_block = |(index, rows): (usize, &[(Vec<Run>, S)])| {
             let mut finished = Vec::new();
             let mut block: Option<Block> = None;
-            for ((runs, scores), row) in rows.iter().zip(sweep.row() + (index * BLOCK_ROWS) as u32..) {
+            for ((runs, scores), row) in
+                rows.iter().zip(sweep.row() + (index * BLOCK_ROWS) as u32..)
+            {
                 match &mut block {
                     None => block = Some(Block::new(sweep, row, runs, scores.as_ref())),
                     Some(block) => {
@@ -151,7 +153,9 @@ impl Polygonizer {
         if last {
             self.sweep.finish(&mut |component| traced.push(component));
         }
-        finished.par_extend(traced.par_iter().map(|traced| (traced.first, self.finisher.finish(traced))));
+        finished.par_extend(
+            traced.par_iter().map(|traced| (traced.first, self.finisher.finish(traced))),
+        );
         for (first, Finished { outlines, small, holes_filled }) in finished {
             self.counts.dropped_small += small as u64;
             self.counts.holes_filled += holes_filled as u64;

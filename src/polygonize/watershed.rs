@@ -27,8 +27,7 @@ pub(super) fn watershed(
     let mut hills = Hills::new(&widths, width);
     hills.join_by_passes(&widths, rule.neck);
     let (mut labels, count) = hills.labels()?;
-    let (names, count) =
-        join_small(&labels, width, count, rule.min_part_m2 / (gsd_m.0 * gsd_m.1));
+    let (names, count) = join_small(&labels, width, count, rule.min_part_m2 / (gsd_m.0 * gsd_m.1));
     if count < 2 {
         return None;
     }

@@ -14,6 +14,8 @@ use crate::output::write_whole;
 
 /// Name of the journal in the strips' folder.
 const JOURNAL: &str = "journal.json";
+/// Rows that are held as floating point.
+const ROWS_AT_ONCE: usize = 64;
 /// Name of the raster made of all strips.
 const WHOLE: &str = "scores.vrt";
 
@@ -68,25 +70,38 @@ impl Strips {
         self.journal.iter().map(|strip| strip.scored).sum()
     }
 
-    /// Writes the rows that follow, as probabilities; NaN is no data.
+    /// Writes as many rows as `rows` below those that are there; `fill` is given the number of each and room for its probabilities; NaN is
+    /// no data.
     ///
     /// # Errors
     /// The disk is full.
-    pub fn write_rows(&mut self, values: &[f32]) -> Result<()> {
-        let (first_row, rows) = (self.rows_done(), values.len() / self.grid.width.max(1));
+    pub fn write_rows(
+        &mut self,
+        rows: usize,
+        mut fill: impl FnMut(usize, &mut [f32]),
+    ) -> Result<()> {
+        let (first_row, width) = (self.rows_done(), self.grid.width);
         if rows == 0 {
             return Ok(());
         }
         let file = format!("rows_{first_row:09}.tif");
         let path = self.folder.join(&file);
-        let window = Window { col: 0, row: first_row, width: self.grid.width, height: rows };
+        let window = Window { col: 0, row: first_row, width, height: rows };
         let mut writer = ScoresWriter::create(&path, &self.grid.window(window), self.scores)?;
-        writer.write_rows(0, values)?;
+        let mut scored = 0;
+        let mut values = vec![0.0; ROWS_AT_ONCE.min(rows) * width];
+        for first in (0..rows).step_by(ROWS_AT_ONCE) {
+            values.truncate((rows - first) * width);
+            for (row, values) in (first..).zip(values.chunks_exact_mut(width)) {
+                fill(row, values);
+            }
+            scored += values.iter().filter(|value| !value.is_nan()).count() as u64;
+            writer.write_rows(first, &values)?;
+        }
         writer.finish()?;
         // On the disk before the journal names it.
         let written = std::fs::File::open(&path).and_then(|file| file.sync_all());
         written.map_err(Error::io(&path))?;
-        let scored = values.iter().filter(|value| !value.is_nan()).count() as u64;
         self.journal.push(Strip { file, first_row, rows, scored });
         let path = self.folder.join(JOURNAL);
         let json = serde_json::to_vec(&self.journal).map_err(std::io::Error::from);

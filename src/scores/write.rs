@@ -25,7 +25,8 @@ impl ScoresWriter {
     /// # Errors
     /// GDAL cannot write there.
     pub fn create(out: &Path, grid: &Grid, scores: ScoresType) -> Result<Self> {
-        let compression = Compression::Deflate;
+        // Strips are read once or twice and deleted.
+        let compression = Compression::Passing;
         Ok(match scores {
             ScoresType::Uint8 => {
                 let nodata = Some(f64::from(NODATA));
@@ -44,8 +45,10 @@ impl ScoresWriter {
     pub fn write_rows(&mut self, row: usize, scores: &[f32]) -> Result<()> {
         match self {
             Self::Bytes(writer) => {
+                // Rounded as `round` does, without a call for each; halves are exact in 64 bits.
                 let byte = |score: &f32| {
-                    if score.is_nan() { NODATA } else { (score * SCALE).round() as u8 }
+                    let byte = (f64::from(score * SCALE) + 0.5) as u8;
+                    if score.is_nan() { NODATA } else { byte }
                 };
                 writer.write_rows(row, &scores.iter().map(byte).collect::<Vec<u8>>())
             }

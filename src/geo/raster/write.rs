@@ -14,6 +14,9 @@ use crate::geo::grid::{GeoTransform, Grid};
 /// Side of a block in tiled outputs, px. Row-strip writers are fastest in multiples of it.
 pub const BLOCK_PX: usize = 512;
 
+/// Blocks of a TIFF have sides of a multiple of this, px.
+const TIFF_STEP_PX: usize = 16;
+
 /// How pixels are packed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -27,6 +30,9 @@ pub enum Compression {
     Jpeg,
     /// As they are.
     None,
+    /// Lossless, in a fourth of the time of deflate: for files that only pass something on.
+    #[serde(skip)]
+    Passing,
 }
 
 impl Compression {
@@ -39,6 +45,7 @@ impl Compression {
             }
             Self::Jpeg => vec!["COMPRESS=JPEG", "JPEG_QUALITY=90"],
             Self::None => Vec::new(),
+            Self::Passing => vec!["COMPRESS=DEFLATE", "ZLEVEL=1", "PREDICTOR=2"],
         }
     }
 }
@@ -104,7 +111,9 @@ impl<T: GdalType + Copy> RasterWriter<T> {
         if matches!(T::gdal_ordinal(), gdal_sys::GDALDataType::GDT_Float32) {
             options.retain(|option| *option != "PREDICTOR=2");
         }
-        let block = [format!("BLOCKXSIZE={BLOCK_PX}"), format!("BLOCKYSIZE={BLOCK_PX}")];
+        // What is lower than a block would be packed with as many rows again of nothing.
+        let block_rows = BLOCK_PX.min(grid.height.next_multiple_of(TIFF_STEP_PX));
+        let block = [format!("BLOCKXSIZE={BLOCK_PX}"), format!("BLOCKYSIZE={block_rows}")];
         options.extend(["TILED=YES", "BIGTIFF=IF_SAFER", &block[0], &block[1]]);
         let dataset = create::<T>(path, grid, 1, nodata, &options)?;
         Ok(Self { dataset, path: path.to_owned(), width: grid.width, value: PhantomData })
