@@ -53,6 +53,10 @@ pub struct Options {
     pub batch: usize,
     /// Side of the synthetic scene or scores of the other cases, px.
     pub scene_px: usize,
+    /// Rows of the scene of `Pipeline`, if not as many as columns.
+    pub scene_rows_px: Option<usize>,
+    /// Whether `Pipeline` writes a cloud-optimized raster of the scores, too.
+    pub cog: bool,
     /// Timed repetitions; one or two before them are not counted.
     pub repeat: usize,
     /// Number format of the network.
@@ -71,6 +75,8 @@ impl Options {
             window_px,
             batch,
             scene_px: 4096,
+            scene_rows_px: None,
+            cog: false,
             repeat,
             device: Device::Cpu,
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Options;
 use super::measure::{Figure, measure};
-use super::stages::{Town, title, town_of};
+use super::stages::{Town, town_of};
 use crate::config::infer::InferConfig;
 use crate::error::{Error, Result};
 use crate::geo::vector::{OutputCrs, VectorSource, read_footprints};
@@ -32,7 +32,8 @@ pub fn pipeline(options: &Options) -> Result<Figure> {
     let scores = town.folder.path().join("scores.tif");
     write_soft_scores(&town, &scores)?;
     let scene = town.folder.path().join("scene.vrt");
-    write_scene(&town.image, &scores, options.scene_px, &scene)?;
+    let size = (options.scene_px, options.scene_rows_px.unwrap_or(options.scene_px));
+    write_scene(&town.image, &scores, size, &scene)?;
     let spec = ModelSpec::default();
     let mut config = InferConfig::default();
     config.inference.window_px = options.window_px;
@@ -40,15 +41,17 @@ pub fn pipeline(options: &Options) -> Result<Figure> {
     config.inference.batch = options.batch;
     config.validate()?;
     let (cog, out) = (town.folder.path().join("cog.tif"), town.folder.path().join("buildings.fgb"));
-    let pixels = options.scene_px * options.scene_px;
-    measure(title("pipeline", options), pixels, 0, options, || {
+    let case = format!("pipeline, {} x {} px", size.0, size.1);
+    measure(case, size.0 * size.1, 0, options, || {
         let input = Input::open(&scene, &spec, &config, &Region::default())?;
         let folder = tempfile::tempdir_in(&town.folder).map_err(Error::io(&town.folder))?;
         let (work, progress) = (folder.path(), Progress::Hidden);
         let interrupt = Interrupt::default();
         let first_band = |batch: &Batch| Ok(first_band(batch, &spec));
         let report = infer::run(input, &config.inference, work, first_band, &interrupt, progress)?;
-        to_cog(&report.raster, &cog, "average")?;
+        if options.cog {
+            to_cog(&report.raster, &cog, "average")?;
+        }
         let (raster, settings) = (&report.raster, &config.polygonize);
         polygons::run(raster, settings, &out, OutputCrs::Auto, true, "town", progress).map(|_| ())
     })
@@ -124,11 +127,11 @@ fn mixed(mut value: u64) -> u64 {
     value ^ (value >> 33)
 }
 
-/// A virtual raster of `side` pixels: scores in place of the image's first band, both repeated as often as need be.
-fn write_scene(image: &Path, scores: &Path, side: usize, path: &Path) -> Result<()> {
+/// A virtual raster of (columns, rows): scores in place of the image's first band, both repeated as often as need be.
+fn write_scene(image: &Path, scores: &Path, size: (usize, usize), path: &Path) -> Result<()> {
     let scene = Scene::open(image)?;
     let grid = scene.grid();
-    let mut text = format!("<VRTDataset rasterXSize=\"{side}\" rasterYSize=\"{side}\">\n");
+    let mut text = format!("<VRTDataset rasterXSize=\"{}\" rasterYSize=\"{}\">\n", size.0, size.1);
     if let Some(crs) = &grid.crs {
         let wkt = crs.wkt().replace('&', "&amp;").replace('<', "&lt;");
         let _ = writeln!(text, "<SRS dataAxisToSRSAxisMapping=\"1,2\">{wkt}</SRS>");
@@ -138,8 +141,8 @@ fn write_scene(image: &Path, scores: &Path, side: usize, path: &Path) -> Result<
     let bands: [(&Path, usize); 3] = [(scores, 1), (image, 2), (image, 3)];
     for (band, (file, source)) in (1..).zip(bands) {
         let _ = writeln!(text, "<VRTRasterBand dataType=\"Byte\" band=\"{band}\">");
-        for (row, col) in places(side, grid) {
-            let (width, height) = (grid.width.min(side - col), grid.height.min(side - row));
+        for (row, col) in places(size, grid) {
+            let (width, height) = (grid.width.min(size.0 - col), grid.height.min(size.1 - row));
             let size = format!("xSize=\"{width}\" ySize=\"{height}\"");
             let _ = writeln!(
                 text,
@@ -157,9 +160,11 @@ fn write_scene(image: &Path, scores: &Path, side: usize, path: &Path) -> Result<
     std::fs::write(path, text).map_err(Error::io(path))
 }
 
-/// (row, column) of every repetition.
-fn places(side: usize, grid: &Grid) -> impl Iterator<Item = (usize, usize)> + use<> {
-    let width = grid.width;
-    let rows = (0..side).step_by(grid.height);
-    rows.flat_map(move |row| (0..side).step_by(width).map(move |col| (row, col)))
+/// (row, column) of every repetition over (columns, rows).
+fn places(
+    (cols, rows): (usize, usize),
+    grid: &Grid,
+) -> impl Iterator<Item = (usize, usize)> + use<> {
+    let (width, rows) = (grid.width, (0..rows).step_by(grid.height));
+    rows.flat_map(move |row| (0..cols).step_by(width).map(move |col| (row, col)))
 }

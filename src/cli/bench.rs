@@ -21,7 +21,8 @@ Examples:
   geoseg bench loader                                   reading and augmenting crops
   geoseg bench polygonize --scene 16384
   geoseg bench infer-scene --model model.safetensors    a scene to polygons, file to file
-  geoseg bench pipeline --scene 16384 --batch 4         all of that but the network
+  geoseg bench pipeline --scene 16384                   all of that but the network
+  geoseg bench pipeline --scene 20000 --rows 200000 --cog --repeat 1
 
 Data and (without --model) weights are made up; temporary files lie in $TMPDIR. Memory is the peak
 of the timed repetitions. GFLOP/s are counted as for plain convolutions, whatever the algorithm:
@@ -52,6 +53,12 @@ pub struct Args {
     /// Side of the synthetic scene, px
     #[arg(long, value_name = "PX", default_value_t = 4096)]
     scene: usize,
+    /// Rows of the scene of pipeline, if not as many as columns
+    #[arg(long, value_name = "PX")]
+    rows: Option<usize>,
+    /// Let pipeline write a cloud-optimized raster of the scores, too
+    #[arg(long)]
+    cog: bool,
     /// Number format of the network
     #[arg(long, value_name = "FORMAT", default_value = "auto")]
     precision: Precision,
@@ -147,6 +154,8 @@ impl Args {
             precision: self.precision,
             batch: self.batch.unwrap_or(if training { 8 } else { 1 }).max(1),
             scene_px: self.scene,
+            scene_rows_px: self.rows,
+            cog: self.cog,
             repeat: self.repeat(case),
             device: self.device.resolve()?,
         })

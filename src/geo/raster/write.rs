@@ -167,7 +167,9 @@ pub fn to_cog(from: &Path, to: &Path, overview_resampling: &str) -> Result<()> {
     let driver = gdal::DriverManager::get_driver_by_name("COG").map_err(Error::gdal(to))?;
     let resampling = format!("OVERVIEW_RESAMPLING={overview_resampling}");
     let options = RasterCreationOptions::from_iter([
+        // Level 6, the default, takes half as long again for 3 % of the size of scores.
         "COMPRESS=DEFLATE",
+        "LEVEL=3",
         "PREDICTOR=YES",
         "BIGTIFF=IF_SAFER",
         "NUM_THREADS=ALL_CPUS",
