@@ -198,8 +198,30 @@ fn bad_input_is_one_clear_error_and_leaves_nothing() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
-/// (area in pixels, rings) of the polygons that GDAL makes of a mask, sorted.
-fn by_gdal(mask: &[u8], width: usize, height: usize) -> Vec<(i64, usize)> {
+/// A polygon by its rings' corners, (column, row).
+type Rings = Vec<Vec<(i64, i64)>>;
+
+/// Rings that begin at their first corner in reading order and run one way, in order: equal for equal polygons.
+fn in_order(rings: impl Iterator<Item = Vec<(i64, i64)>>) -> Rings {
+    let mut rings: Rings = rings
+        .map(|mut ring| {
+            assert_eq!(ring.first(), ring.last(), "rings are closed");
+            ring.pop();
+            let reading = |at: &(i64, i64)| (at.1, at.0);
+            let first = (0..ring.len()).min_by_key(|&i| reading(&ring[i])).unwrap();
+            ring.rotate_left(first);
+            if reading(&ring[1]) > reading(ring.last().unwrap()) {
+                ring[1..].reverse();
+            }
+            ring
+        })
+        .collect();
+    rings.sort_unstable();
+    rings
+}
+
+/// The polygons that GDAL makes of a mask, sorted.
+fn by_gdal(mask: &[u8], width: usize, height: usize) -> Vec<Rings> {
     let memory = gdal::DriverManager::get_driver_by_name("MEM").unwrap();
     let dataset = memory.create_with_band_type::<u8, _>("", width, height, 1).unwrap();
     let mut band = dataset.rasterband(1).unwrap();
@@ -222,25 +244,33 @@ fn by_gdal(mask: &[u8], width: usize, height: usize) -> Vec<(i64, usize)> {
         )
     };
     assert_eq!(code, gdal_sys::CPLErr::CE_None);
-    let mut found: Vec<(i64, usize)> = layer
+    let mut found: Vec<Rings> = layer
         .features()
         .map(|feature| {
-            let geometry = feature.geometry().unwrap();
-            (geometry.area().round() as i64, geometry.geometry_count())
+            let polygon = feature.geometry().unwrap();
+            in_order((0..polygon.geometry_count()).map(|ring| {
+                let ring = polygon.get_geometry(ring);
+                let points = (0..ring.point_count() as i32).map(|i| ring.get_point(i));
+                points.map(|(x, y, _)| (x as i64, y as i64)).collect()
+            }))
         })
         .collect();
     found.sort_unstable();
     found
 }
 
-fn by_us(mask: &[u8], width: usize, height: usize) -> Vec<(i64, usize)> {
+fn by_us(mask: &[u8], width: usize, height: usize) -> Vec<Rings> {
     let grid =
         Grid { transform: GeoTransform::PIXEL, crs: None, gsd_m: None, ..utm_grid(width, height) };
     let outlines: Vec<Outline> =
         polygons_of(mask, width, height, &grid, &PolygonizeOptions::exact(0.5));
-    let mut found: Vec<(i64, usize)> = outlines
+    let mut found: Vec<Rings> = outlines
         .iter()
-        .map(|o| (o.polygon.unsigned_area().round() as i64, 1 + o.polygon.interiors().len()))
+        .map(|outline| {
+            let rings =
+                std::iter::once(outline.polygon.exterior()).chain(outline.polygon.interiors());
+            in_order(rings.map(|ring| ring.coords().map(|c| (c.x as i64, c.y as i64)).collect()))
+        })
         .collect();
     found.sort_unstable();
     found
