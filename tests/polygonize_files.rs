@@ -221,7 +221,7 @@ fn in_order(rings: impl Iterator<Item = Vec<(i64, i64)>>) -> Rings {
 }
 
 /// The polygons that GDAL makes of a mask, sorted.
-fn by_gdal(mask: &[u8], width: usize, height: usize) -> Vec<Rings> {
+fn by_gdal(mask: &[u8], width: usize, height: usize, connectivity: u8) -> Vec<Rings> {
     let memory = gdal::DriverManager::get_driver_by_name("MEM").unwrap();
     let dataset = memory.create_with_band_type::<u8, _>("", width, height, 1).unwrap();
     let mut band = dataset.rasterband(1).unwrap();
@@ -230,7 +230,10 @@ fn by_gdal(mask: &[u8], width: usize, height: usize) -> Vec<Rings> {
     let driver = gdal::DriverManager::get_driver_by_name("Memory").unwrap();
     let mut vectors = driver.create_vector_only("").unwrap();
     let mut layer = vectors.create_layer(gdal::vector::LayerOptions::default()).unwrap();
-    // SAFETY: both handles outlive the call; the band serves as its own mask; no options, no progress.
+    let eight = c"8CONNECTED=8".as_ptr().cast_mut();
+    let mut options =
+        [if connectivity == 8 { eight } else { std::ptr::null_mut() }, std::ptr::null_mut()];
+    // SAFETY: both handles outlive the call; the band serves as its own mask; the list of options ends with null; no progress.
     let code = unsafe {
         let band = band.c_rasterband();
         gdal_sys::GDALPolygonize(
@@ -238,7 +241,7 @@ fn by_gdal(mask: &[u8], width: usize, height: usize) -> Vec<Rings> {
             band,
             layer.c_layer(),
             -1,
-            std::ptr::null_mut(),
+            options.as_mut_ptr(),
             None,
             std::ptr::null_mut(),
         )
@@ -259,39 +262,86 @@ fn by_gdal(mask: &[u8], width: usize, height: usize) -> Vec<Rings> {
     found
 }
 
-fn by_us(mask: &[u8], width: usize, height: usize) -> Vec<Rings> {
+fn by_us(mask: &[u8], width: usize, height: usize, connectivity: u8) -> Vec<Rings> {
     let grid =
         Grid { transform: GeoTransform::PIXEL, crs: None, gsd_m: None, ..utm_grid(width, height) };
-    let outlines: Vec<Outline> =
-        polygons_of(mask, width, height, &grid, &PolygonizeOptions::exact(0.5));
+    let options = PolygonizeOptions { connectivity, ..PolygonizeOptions::exact(0.5) };
+    let outlines: Vec<Outline> = polygons_of(mask, width, height, &grid, &options);
+    assert!(outlines.iter().all(|outline| outline.polygon.is_valid()));
     let mut found: Vec<Rings> = outlines
         .iter()
         .map(|outline| {
             let rings =
                 std::iter::once(outline.polygon.exterior()).chain(outline.polygon.interiors());
-            in_order(rings.map(|ring| ring.coords().map(|c| (c.x as i64, c.y as i64)).collect()))
+            in_order(rings.map(|ring| {
+                // Bridges begin an eighth of a pixel from corners.
+                let corners = ring.coords().map(|c| (c.x.round() as i64, c.y.round() as i64));
+                corners.collect()
+            }))
         })
         .collect();
     found.sort_unstable();
     found
 }
 
+/// Noise of several densities.
+fn noises() -> impl Iterator<Item = (u64, usize, usize, Vec<u8>)> {
+    let mut state = 7_u64;
+    let densities = [2_u64, 20, 41, 50, 59, 80, 98].into_iter().enumerate();
+    densities.map(move |(k, density)| {
+        let (width, height) = (150 + 7 * k, 120 - k);
+        let mut noise = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            if (state >> 33) % 100 < density { FULL } else { 0 }
+        };
+        let mask = (0..width * height).map(|_| noise()).collect();
+        (density, width, height, mask)
+    })
+}
+
 #[test]
 fn gdal_finds_the_same_polygons_in_noise_of_any_density() {
     geoseg::geo::init();
-    let mut state = 7_u64;
-    for (k, &density) in [2_u64, 20, 41, 50, 59, 80, 98].iter().enumerate() {
-        let (width, height) = (150 + 7 * k, 120 - k);
-        let mask: Vec<u8> = (0..width * height)
-            .map(|_| {
-                state = state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
-                if (state >> 33) % 100 < density { FULL } else { 0 }
-            })
-            .collect();
-        let (ours, theirs) = (by_us(&mask, width, height), by_gdal(&mask, width, height));
+    for (density, width, height, mask) in noises() {
+        let (ours, theirs) = (by_us(&mask, width, height, 4), by_gdal(&mask, width, height, 4));
         assert_eq!(ours, theirs, "density {density} %");
+    }
+}
+
+/// The pixel edges of each polygon, whatever the rings that they make where corners touch.
+fn edges(polygons: Vec<Rings>) -> Vec<Vec<[(i64, i64); 2]>> {
+    let mut all: Vec<Vec<[(i64, i64); 2]>> = polygons
+        .into_iter()
+        .map(|rings| {
+            let mut edges = Vec::new();
+            for ring in &rings {
+                for (a, b) in ring.iter().zip(ring.iter().cycle().skip(1)) {
+                    let length = (b.0 - a.0).abs() + (b.1 - a.1).abs();
+                    let step = ((b.0 - a.0).signum(), (b.1 - a.1).signum());
+                    let at = |k: i64| (a.0 + k * step.0, a.1 + k * step.1);
+                    edges.extend((0..length).map(|k| {
+                        let (from, to) = (at(k), at(k + 1));
+                        [from.min(to), from.max(to)]
+                    }));
+                }
+            }
+            edges.sort_unstable();
+            edges
+        })
+        .collect();
+    all.sort_unstable();
+    all
+}
+
+#[test]
+fn gdal_finds_the_same_polygons_of_pixels_connected_by_corners() {
+    geoseg::geo::init();
+    for (density, width, height, mask) in noises() {
+        let (ours, theirs) = (by_us(&mask, width, height, 8), by_gdal(&mask, width, height, 8));
+        assert_eq!(ours.len(), theirs.len(), "density {density} %");
+        assert_eq!(edges(ours), edges(theirs), "density {density} %");
     }
 }
 
@@ -302,7 +352,7 @@ fn gdal_finds_the_same_polygons_in_a_real_mask() {
     let (width, height) = (band.grid().width, band.grid().height);
     let values = band.read_u8(geoseg::geo::Window::whole(width, height)).unwrap();
     let mask: Vec<u8> = values.iter().map(|&v| if v == 0 { 0 } else { FULL }).collect();
-    let (ours, theirs) = (by_us(&mask, width, height), by_gdal(&mask, width, height));
+    let (ours, theirs) = (by_us(&mask, width, height, 4), by_gdal(&mask, width, height, 4));
     assert!(!ours.is_empty());
     assert_eq!(ours, theirs);
     let outlines = polygons_of(&mask, width, height, band.grid(), &PolygonizeOptions::default());

@@ -31,6 +31,28 @@ impl Picture {
         polygons_of(&self.scores, self.width, self.height, &grid, options)
     }
 
+    /// Components of set pixels that touch by sides or corners.
+    fn components_by_corners(&self) -> usize {
+        let mut left: Vec<bool> =
+            self.scores.iter().map(|score| (127..=FULL).contains(score)).collect();
+        let mut count = 0;
+        for start in 0..left.len() {
+            count += usize::from(left[start]);
+            let mut todo = vec![start];
+            while let Some(at) = todo.pop() {
+                if !std::mem::take(&mut left[at]) {
+                    continue;
+                }
+                let (x, y) = (at % self.width, at / self.width);
+                for y in y.saturating_sub(1)..(y + 2).min(self.height) {
+                    let cols = x.saturating_sub(1)..(x + 2).min(self.width);
+                    todo.extend(cols.map(|x| y * self.width + x));
+                }
+            }
+        }
+        count
+    }
+
     fn set_pixels(&self) -> usize {
         self.scores.iter().filter(|score| (127..=FULL).contains(score)).count()
     }
@@ -112,6 +134,23 @@ proptest! {
         prop_assert!((area - picture.set_pixels() as f64).abs() < 1e-6);
         for outline in outlines {
             prop_assert!((outline.area_m2 - outline.polygon.unsigned_area()).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn pixels_connected_by_corners_are_one_valid_building(
+        picture in prop_oneof![noise(), town()],
+        simplify_m in prop_oneof![Just(0.0), 0.1_f64..3.0],
+        outline in form(),
+    ) {
+        let options = PolygonizeOptions { connectivity: 8, simplify_m, outline, ..everything_kept() };
+        let outlines = picture.outlines((0.5, 0.5), &options);
+        assert_valid(&outlines);
+        assert_apart(&outlines);
+        let sides = PolygonizeOptions { connectivity: 4, simplify_m: 0.0, ..options.clone() };
+        prop_assert!(outlines.len() <= picture.outlines((0.5, 0.5), &sides).len());
+        if simplify_m == 0.0 {
+            prop_assert_eq!(outlines.len(), picture.components_by_corners());
         }
     }
 

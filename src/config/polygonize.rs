@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 pub struct PolygonizeOptions {
     /// A pixel is building where its score reaches this probability, 0..=1.
     pub threshold: f64,
+    /// 4: pixels that touch by a side are one building. 8: those that touch by a corner, too.
+    pub connectivity: u8,
     /// Radius of the closing, which joins what a gap of twice the radius parts. 0 or less than a pixel: none.
     pub closing_m: f64,
     /// Radius of the opening, which removes what is narrower than twice the radius; it comes after the
@@ -49,6 +51,7 @@ impl Default for PolygonizeOptions {
     fn default() -> Self {
         Self {
             threshold: 0.5,
+            connectivity: 4,
             closing_m: 0.0,
             opening_m: 0.0,
             min_area_m2: 5.0,
@@ -84,6 +87,14 @@ impl PolygonizeOptions {
         if !(0.0..=1.0).contains(&self.threshold) {
             let problem = format!("{} is not a probability; choose 0 to 1", self.threshold);
             return Err(Error::config("polygonize.threshold", problem));
+        }
+        if ![4, 8].contains(&self.connectivity) {
+            let problem = format!("{} neighbours; choose 4 or 8", self.connectivity);
+            return Err(Error::config("polygonize.connectivity", problem));
+        }
+        if self.connectivity == 8 && self.split_neck > 0.0 {
+            let problem = "8 neighbours join what touches by a corner, and no neck is narrower: set polygonize.split_neck=0";
+            return Err(Error::config("polygonize.connectivity", problem));
         }
         if !(0.0..=1.0).contains(&self.split_neck) {
             let problem = format!("{} is not a share; choose 0 to 1", self.split_neck);
@@ -127,6 +138,8 @@ mod tests {
         let wrong = [
             ("threshold", PolygonizeOptions { threshold: 1.5, ..Default::default() }),
             ("threshold", PolygonizeOptions { threshold: f64::NAN, ..Default::default() }),
+            ("connectivity", PolygonizeOptions { connectivity: 6, ..Default::default() }),
+            ("connectivity", PolygonizeOptions { connectivity: 8, ..Default::default() }),
             ("split_neck", PolygonizeOptions { split_neck: 1.1, ..Default::default() }),
             ("opening_m", PolygonizeOptions { opening_m: -1.0, ..Default::default() }),
             ("closing_m", PolygonizeOptions { closing_m: 1e9, ..Default::default() }),

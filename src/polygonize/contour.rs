@@ -24,6 +24,36 @@ pub(super) struct Field<'a> {
     pub(super) level: f64,
 }
 
+/// How far from a corner by which two pixels are connected, px, a bridge between them begins: rings that met there would not be valid.
+const BRIDGE_PX: f64 = 0.125;
+
+/// Outlines of pixels that are connected by corners, too, along their edges: a vertex where they turn, and a narrow bridge at such corners.
+pub(super) fn along_edges_and_bridges(buildings: &[Vec<&Ring>], gsd_m: (f64, f64)) -> Mesh {
+    let mut mesh = Mesh::default();
+    for rings in buildings {
+        let mut building = Vec::new();
+        for Ring { corners, .. } in rings {
+            let first = mesh.points.len() as u32;
+            for (i, corner) in corners.iter().enumerate() {
+                let (x, y) = (f64::from(corner.col), f64::from(corner.row));
+                if !corner.pinch {
+                    mesh.points.push(metres(x, y, gsd_m));
+                    continue;
+                }
+                for other in [(i + corners.len() - 1) % corners.len(), (i + 1) % corners.len()] {
+                    let (dx, dy) =
+                        (f64::from(corners[other].col) - x, f64::from(corners[other].row) - y);
+                    let toward = |d: f64| if d == 0.0 { 0.0 } else { BRIDGE_PX.copysign(d) };
+                    mesh.points.push(metres(x + toward(dx), y + toward(dy), gsd_m));
+                }
+            }
+            building.push((first..mesh.points.len() as u32).collect());
+        }
+        mesh.buildings.push(building);
+    }
+    mesh
+}
+
 /// Outlines that follow pixel edges: a vertex where they turn.
 pub(super) fn along_edges(buildings: &[Vec<&Ring>], gsd_m: (f64, f64)) -> Mesh {
     let mut mesh = Mesh::default();

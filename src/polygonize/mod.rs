@@ -157,6 +157,8 @@ pub fn append(
 /// Bytes of a strip of rows; at most four strips are in memory (being read, waiting, in work, its copy inside
 /// the closing and opening).
 const STRIP_BYTES: usize = 8 << 20;
+/// Rows after which decoded blocks are forgotten: two rows of tiles, or more where strips are higher.
+const ROWS_TO_FORGET: usize = 2 * TILE_ROWS;
 /// The tiles of our own rasters: a strip that ends with a row of tiles decodes none twice.
 const TILE_ROWS: usize = 512;
 
@@ -175,10 +177,15 @@ fn read_ahead<'scope>(
     let (sender, receiver) = sync_channel(1);
     scope.spawn(move || {
         let rows = strip_rows(width);
+        let mut decoded = 0;
         for row in (0..height).step_by(rows) {
-            let strip = source.read_rows(row, rows.min(height - row));
-            // Strips end with blocks; those of a whole scene would fill GDAL's cache.
-            let strip = strip.and_then(|strip| source.forget_blocks().map(|()| strip));
+            let mut strip = source.read_rows(row, rows.min(height - row));
+            decoded += rows;
+            // Blocks of a whole scene would fill GDAL's cache; those that the next strip begins with are decoded again.
+            if decoded >= ROWS_TO_FORGET {
+                strip = strip.and_then(|strip| source.forget_blocks().map(|()| strip));
+                decoded = 0;
+            }
             let failed = strip.is_err();
             // Nobody listens after an error of the writer.
             if sender.send(strip).is_err() || failed {

@@ -3,7 +3,9 @@
 use geo::CoordsIter;
 
 use super::attributes::measure;
-use super::contour::{Field, along_edges, along_shared_edges, through_pixels};
+use super::contour::{
+    Field, along_edges, along_edges_and_bridges, along_shared_edges, through_pixels,
+};
 use super::mesh::{Mesh, Point};
 use super::parts::{Part, Parts};
 use super::patch::ScoreWindow;
@@ -90,6 +92,8 @@ pub(super) struct Finisher {
     min_area_m2: f64,
     min_hole_m2: f64,
     form: OutlineForm,
+    /// Whether pixels that touch by a corner are one building.
+    by_corners: bool,
     /// The threshold as a score.
     level: f64,
     split: Option<Rule>,
@@ -120,6 +124,7 @@ impl Finisher {
             min_area_m2: options.min_area_m2,
             min_hole_m2: options.min_hole_m2,
             form: options.outline,
+            by_corners: options.connectivity == 8,
             level: options.threshold * f64::from(FULL),
             split,
             tolerance_m: if simplified { options.simplify_m.max(least_m) } else { 0.0 },
@@ -210,6 +215,7 @@ impl Finisher {
                 through_pixels(buildings, self.gsd_m, &Field { window, labels, level: self.level })
             }
             _ if parts.is_some() => along_shared_edges(buildings, self.gsd_m),
+            _ if self.by_corners => along_edges_and_bridges(buildings, self.gsd_m),
             _ => along_edges(buildings, self.gsd_m),
         }
     }

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::sweep::{Corner, Traced};
+use super::sweep::{Corner, Neighbourhood, Traced};
 
-/// A closed ring of pixel corners (the first is not repeated), starting at its upper-left one. On a screen an
+/// A closed ring of pixel corners (the first is not repeated), starting at its upper-left one. It passes a corner once, unless pixels
+/// are connected by corners. On a screen an
 /// outer ring runs counter-clockwise and a hole clockwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ring {
@@ -28,12 +29,17 @@ impl Rings {
     }
 
     /// Splits chains that pass a corner twice there: what they enclose is a hole that touches another ring
-    /// in one point. `None` only for an empty component.
+    /// in one point. Where pixels are connected by corners, chains stay whole, for the foreground passes between. `None` only for an
+    /// empty component.
     pub(super) fn new(traced: &Traced) -> Option<Self> {
         let mut rings = Vec::new();
         let mut start = 0;
         for &end in &traced.chain_ends {
-            split(&traced.corners[start..end], &mut rings);
+            let chain = &traced.corners[start..end];
+            match traced.neighbours {
+                Neighbourhood::Sides => split(chain, &mut rings),
+                Neighbourhood::Corners => rings.push(Ring::new(chain.to_vec())),
+            }
             start = end;
         }
         rings.sort_unstable_by_key(|ring| {
@@ -235,17 +241,18 @@ mod tests {
         fn blocks_swept_apart_are_the_scene_swept_as_one(
             mask in mask(),
             heights in prop::collection::vec(1_usize..9, 1..40),
+            neighbours in prop_oneof![Just(Neighbourhood::Sides), Just(Neighbourhood::Corners)],
         ) {
             let scores: Vec<Vec<u8>> =
                 mask.iter().map(|row| row.iter().map(|set| if *set { 200 } else { 100 }).collect()).collect();
             let rows: Vec<_> = runs(&mask).into_iter().zip(scores).collect();
-            let mut sweep = Sweep::keeping_scores();
+            let mut sweep = Sweep::new(neighbours, true);
             let one = trace_with(&mut sweep, |sweep, done| {
                 for (runs, scores) in &rows {
                     sweep.push(runs, scores, &mut |traced| done(traced));
                 }
             });
-            let mut sweep = Sweep::keeping_scores();
+            let mut sweep = Sweep::new(neighbours, true);
             let blocks = trace_with(&mut sweep, |sweep, done| {
                 let mut left = rows.as_slice();
                 let mut inside = Vec::new();

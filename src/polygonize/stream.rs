@@ -8,7 +8,7 @@ use super::bits;
 use super::morphology::Morphology;
 use super::neighbours::Neighbours;
 use super::outline::{Finished, Finisher, Outline};
-use super::sweep::{Block, Run, Sweep, Traced};
+use super::sweep::{Block, Neighbourhood, Run, Sweep, Traced};
 use super::threshold::{foreground, lowest_score, valid};
 use crate::config::polygonize::PolygonizeOptions;
 use crate::geo::Grid;
@@ -51,8 +51,11 @@ impl Polygonizer {
     pub fn new(grid: &Grid, options: &PolygonizeOptions) -> Self {
         let gsd_m = grid.gsd_m.unwrap_or((1.0, 1.0));
         let finisher = Finisher::new(grid, options);
-        let sweep =
-            if finisher.needs_scores() { Sweep::keeping_scores() } else { Sweep::default() };
+        let joined = match options.connectivity {
+            8 => Neighbourhood::Corners,
+            _ => Neighbourhood::Sides,
+        };
+        let sweep = Sweep::new(joined, finisher.needs_scores());
         let neighbours = finisher.strays().then(|| Neighbours::new(&grid.transform, grid.width));
         Self {
             width: grid.width,

@@ -1,6 +1,6 @@
 //! One pass over the rows of a mask that builds the exact outlines of its components.
 //!
-//! Foreground is 4-connected (pixels touch by a side), background 8-connected. An outline runs along pixel
+//! Foreground is 4-connected (pixels touch by a side) and background 8-connected, or the other way round. An outline runs along pixel
 //! edges; its vertices are the pixel corners where it turns. A vertical edge that crosses the sweep line is
 //! the open end of a chain of vertices; between two rows, chains grow, join and close. A component leaves
 //! as soon as a row has no pixel of it, so memory is bounded by the scene's width and the outlines of
@@ -29,7 +29,7 @@ pub(super) struct Run {
 pub(super) struct Corner {
     pub(super) col: u32,
     pub(super) row: u32,
-    /// Two foreground pixels touch here by their corners: another outline, or the same one again,
+    /// Two foreground pixels touch here by their corners, and two of the background: another outline, or the same one again,
     /// passes here too.
     pub(super) pinch: bool,
 }
@@ -47,6 +47,8 @@ pub(super) struct Traced {
     pub(super) corners: Vec<Corner>,
     /// Where each chain ends in `corners`.
     pub(super) chain_ends: Vec<usize>,
+    /// How its pixels are connected.
+    pub(super) neighbours: Neighbourhood,
 }
 
 const NONE: u32 = u32::MAX;
@@ -59,6 +61,16 @@ const SEAM: Corner = Corner { col: u32::MAX, row: u32::MAX, pinch: false };
 struct Vertex {
     corner: Corner,
     next: u32,
+}
+
+/// Which pixels of the foreground are connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Neighbourhood {
+    /// Those that touch by a side.
+    #[default]
+    Sides,
+    /// Those that touch by a corner, too.
+    Corners,
 }
 
 /// The sweep line and all that hangs on it.
@@ -76,6 +88,7 @@ pub(super) struct Sweep {
     vertices: Vec<Vertex>,
     free: Vec<u32>,
     components: Components,
+    neighbours: Neighbourhood,
     keeps_scores: bool,
     /// Scores of the last row, where they are kept.
     scores: Vec<u8>,
@@ -84,9 +97,9 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    /// A sweep that keeps the scores in and around every component.
-    pub(super) fn keeping_scores() -> Self {
-        Self { keeps_scores: true, ..Self::default() }
+    /// A sweep from row 0, that keeps the scores in and around every component if it is told to.
+    pub(super) fn new(neighbours: Neighbourhood, keeps_scores: bool) -> Self {
+        Self { neighbours, keeps_scores, ..Self::default() }
     }
 
     /// A sweep whose first row has another number than 0.
@@ -134,13 +147,14 @@ impl Sweep {
     fn label(&mut self, runs: &[Run], scores: &[u8], known: Option<&[u32]>) {
         self.next_labels.clear();
         let mut above = 0;
+        let reach = u32::from(self.neighbours == Neighbourhood::Corners);
         for (k, run) in runs.iter().enumerate() {
-            while self.runs.get(above).is_some_and(|a| a.end <= run.start) {
+            while self.runs.get(above).is_some_and(|a| a.end + reach <= run.start) {
                 above += 1;
             }
             let mut label = known.map_or(NONE, |known| self.components.find(known[k]));
             let mut i = above;
-            while let Some(a) = self.runs.get(i).filter(|a| a.start < run.end) {
+            while let Some(a) = self.runs.get(i).filter(|a| a.start < run.end + reach) {
                 let other = self.components.find(self.labels[i]);
                 label = if label == NONE { other } else { self.components.union(label, other) };
                 if a.end > run.end {
@@ -216,9 +230,10 @@ impl Sweep {
                 // The outline goes straight on.
                 self.next_ends[below / 2][below % 2] = self.ends[above / 2][above % 2];
             } else if has_above && has_below {
-                // Two pixels touch by their corners, as background connects through here:
-                // the left edge turns into the vertical at its side, and so does the right one.
-                let left_is_above = above % 2 == 1;
+                // Two pixels touch by their corners. Where background connects through here, the left edge turns into the vertical of
+                // its own pixel, and so does the right one; where foreground does, into that of the other pixel.
+                let by_side = self.neighbours == Neighbourhood::Sides;
+                let left_is_above = (above % 2 == 1) == by_side;
                 let up = self.add(col, true);
                 let down = self.add(col, true);
                 self.link_up(above, up);
@@ -314,6 +329,7 @@ impl Sweep {
                 patch: std::mem::take(&mut component.patch),
                 corners: Vec::new(),
                 chain_ends: Vec::new(),
+                neighbours: self.neighbours,
             };
             let starts = std::mem::take(&mut component.ring_starts);
             for &start in &starts {

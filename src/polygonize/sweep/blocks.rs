@@ -20,8 +20,8 @@ pub(in crate::polygonize) struct Block {
 impl Block {
     /// A block of a scene that `scene` sweeps, and that begins at `row` with these runs and scores.
     pub(in crate::polygonize) fn new(scene: &Sweep, row: u32, runs: &[Run], scores: &[u8]) -> Self {
-        let keeps_scores = scene.keeps_scores;
-        let mut sweep = Sweep { row, keeps_scores, in_block: true, ..Sweep::default() };
+        let Sweep { neighbours, keeps_scores, .. } = *scene;
+        let mut sweep = Sweep { row, neighbours, keeps_scores, in_block: true, ..Sweep::default() };
         let mut labels = Vec::with_capacity(runs.len());
         let mut stubs = Vec::with_capacity(runs.len());
         for run in runs {
