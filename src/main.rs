@@ -7,8 +7,10 @@ use clap::Parser;
 use geoseg::cli::{self, Cli, exit, log};
 
 fn main() -> ExitCode {
-    geoseg::memory::keep_freed();
     let cli = Cli::parse();
+    if cli.command.runs_networks() {
+        geoseg::memory::keep_freed();
+    }
     log::init(&cli.global);
     log::report_panics();
     let interrupt = exit::on_ctrl_c(cli.command.saves_when_interrupted());

@@ -97,6 +97,14 @@ impl Command {
     pub fn saves_when_interrupted(&self) -> bool {
         matches!(self, Self::Train(_) | Self::Search(_) | Self::Infer(_) | Self::Label(_))
     }
+
+    /// Whether networks run, whose activations come and go.
+    pub fn runs_networks(&self) -> bool {
+        let trains = matches!(self, Self::Train(_) | Self::LrFind(_) | Self::Search(_));
+        let scores =
+            matches!(self, Self::Infer(_) | Self::Label(_) | Self::Mine(_) | Self::Mask(_));
+        trains || scores || matches!(self, Self::Explain(_) | Self::Bench(_) | Self::Check(_))
+    }
 }
 
 /// What every subcommand is given besides its arguments.

@@ -154,10 +154,9 @@ pub fn append(
     })
 }
 
-/// Bytes of a strip of rows; at most four strips are in memory (being read, waiting, in work, its copy inside
-/// the closing and opening).
+/// Bytes of a strip of rows; at most three strips are in memory (read ahead, in work, its copy inside the closing and opening).
 const STRIP_BYTES: usize = 8 << 20;
-/// Rows after which decoded blocks are forgotten: two rows of tiles, or more where strips are higher.
+/// Rows after which decoded blocks are forgotten, where strips are lower than tiles.
 const ROWS_TO_FORGET: usize = 2 * TILE_ROWS;
 /// The tiles of our own rasters: a strip that ends with a row of tiles decodes none twice.
 const TILE_ROWS: usize = 512;
@@ -174,15 +173,15 @@ fn read_ahead<'scope>(
     width: usize,
     height: usize,
 ) -> Receiver<Result<Vec<u8>>> {
-    let (sender, receiver) = sync_channel(1);
+    let (sender, receiver) = sync_channel(0);
     scope.spawn(move || {
         let rows = strip_rows(width);
         let mut decoded = 0;
         for row in (0..height).step_by(rows) {
             let mut strip = source.read_rows(row, rows.min(height - row));
             decoded += rows;
-            // Blocks of a whole scene would fill GDAL's cache; those that the next strip begins with are decoded again.
-            if decoded >= ROWS_TO_FORGET {
+            // Blocks of a whole scene would fill GDAL's cache. Where strips do not end with them, some are decoded again.
+            if rows >= TILE_ROWS || decoded >= ROWS_TO_FORGET {
                 strip = strip.and_then(|strip| source.forget_blocks().map(|()| strip));
                 decoded = 0;
             }
@@ -204,7 +203,7 @@ fn work_ahead<'scope, 'env>(
     polygonizer: &'env mut Polygonizer,
     bar: &'env Bar,
 ) -> Receiver<Result<Vec<Outline>>> {
-    let (sender, receiver) = sync_channel(1);
+    let (sender, receiver) = sync_channel(0);
     scope.spawn(move || {
         for strip in strips {
             let failed = strip.is_err();
