@@ -27,9 +27,7 @@ impl Mask {
     /// # Errors
     /// The file is missing, no raster, or damaged.
     pub fn read(path: &Path) -> Result<Self> {
-        // Values of 16 bits are not stretched: those above 255 are bright, too.
-        let options = SceneOptions { value_range: Some([0.0, 255.0]), ..SceneOptions::default() };
-        let scene = Scene::open_with(path, &options)?;
+        let scene = open(path)?;
         let grid = scene.grid();
         let (width, height) = (grid.width, grid.height);
         let pixels = scene.read(grid, Window::whole(width, height))?;
@@ -42,6 +40,15 @@ impl Mask {
         let above = if brightest.iter().all(|&value| value <= 1) { 0 } else { BRIGHT };
         let object = brightest.into_iter().map(|value| value > above).collect();
         Ok(Self { width, height, object })
+    }
+
+    /// Columns and rows of a mask file.
+    ///
+    /// # Errors
+    /// The file is missing or no raster.
+    pub fn size(path: &Path) -> Result<(usize, usize)> {
+        let scene = open(path)?;
+        Ok((scene.grid().width, scene.grid().height))
     }
 
     /// Labels of a window of this mask, brought to `width` x `height` pixels, `[row][col]`: object where it covers more than half
@@ -62,6 +69,13 @@ impl Mask {
         }
         labels
     }
+}
+
+fn open(path: &Path) -> Result<Scene> {
+    // Values of 16 bits are not stretched: those above 255 are bright, too.
+    let options =
+        SceneOptions { value_range: Some([0.0, 255.0]), upright: true, ..SceneOptions::default() };
+    Scene::open_with(path, &options)
 }
 
 /// The pixels of an axis of `len` that lie under pixel `at` of the same axis in `count` pixels, each with its share: of `len`.
