@@ -13,9 +13,9 @@ pub struct Watch<'a> {
     pub interrupt: &'a Interrupt,
     /// How progress is shown.
     pub progress: Progress,
-    /// Sees every validation but that of the last step; a resumed training begins with its last one. True ends the training,
-    /// as if that had been its last step.
-    pub give_up: Option<&'a (dyn Fn(&ValidationEntry) -> bool + Sync)>,
+    /// Sees every validation but that of the last step, and the number of steps that there are to be; a resumed training begins
+    /// with its last one. True ends the training, as if that had been its last step.
+    pub give_up: Option<&'a (dyn Fn(&ValidationEntry, usize) -> bool + Sync)>,
 }
 
 impl<'a> Watch<'a> {
