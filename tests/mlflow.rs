@@ -205,6 +205,7 @@ fn what_a_training_could_not_send_at_its_end_is_sent_by_resuming_it() {
     let sets = ["-o", "run", "--set", &address];
     let mut child = place
         .command(&[&TRAIN[..], &sets, &["--set", "run.steps=12"]].concat())
+        .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();

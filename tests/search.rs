@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use geoseg::config::{self, train::TrainConfig};
 use serde_json::Value;
-use support::program::Place;
+use support::program::{Place, Ran};
 use support::synthetic::{run, tiles};
 
 const KEYS: &str = "
@@ -128,15 +128,16 @@ fn every_device_of_a_list_runs_a_trial_at_a_time() {
     assert_eq!(trials(&place.path().join("one")), trials(&place.path().join("three")));
 }
 
-#[cfg(not(feature = "cuda"))]
 #[test]
 fn a_device_of_the_list_that_cannot_be_used_is_refused_before_the_first_trial() {
     let place = place("[search]\ntrials = 1\n");
     let before = place.names();
-    for devices in ["cuda", "cpu,cuda:1"] {
-        let ran = place.run(&[&SEARCH[..], &["--devices", devices, "-o", "out"]].concat());
-        let error = ran.error();
-        assert!(error.contains("cuda:") && error.contains("--features cuda"), "{error}");
+    for (devices, refused) in [("cuda", "cuda:0"), ("cpu,cuda:1", "cuda:1")] {
+        let arguments = [&SEARCH[..], &["--devices", devices, "-o", "out"]].concat();
+        // Without CUDA, or with none of its devices in sight.
+        let ran = place.command(&arguments).env("CUDA_VISIBLE_DEVICES", "").output().unwrap();
+        let ran = Ran::from(ran);
+        assert!(ran.error().contains(refused), "{}", ran.stderr);
         assert_eq!(place.names(), before);
     }
     let ran = place.run(&[&SEARCH[..], &["--devices", "cpu,gpu", "-o", "out"]].concat());

@@ -248,7 +248,7 @@ mod tests {
             let colour = [COLOURS[0].0, COLOURS[0].1, COLOURS[0].2];
             seen[usize::from(right) + 2 * usize::from(low)] += usize::from(pixel.0 == colour);
         }
-        assert!(seen.iter().all(|pixels| *pixels > 20), "{seen:?}");
+        assert!(seen.iter().all(|pixels| *pixels > 30), "{seen:?}");
     }
 
     #[test]

@@ -141,4 +141,19 @@ mod tests {
         image::RgbImage::from_raw(2, 1, vec![0, 200, 0, 9, 9, 9]).unwrap().save(&path).unwrap();
         assert_eq!(Mask::read(&path).unwrap().object, [true, false]);
     }
+    #[test]
+    fn a_mask_with_an_orientation_of_its_own_is_turned_by_that() {
+        use image::ImageEncoder as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.png");
+        // One tag, 0x0112: a quarter turn clockwise.
+        let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+        let file = std::fs::File::create(&path).unwrap();
+        let mut encoder = image::codecs::png::PngEncoder::new(file);
+        encoder.set_exif_metadata(exif.to_vec()).unwrap();
+        encoder.write_image(&[255, 0], 2, 1, image::ExtendedColorType::L8).unwrap();
+        assert_eq!(Mask::size(&path).unwrap(), (1, 2));
+        let mask = Mask::read(&path).unwrap();
+        assert_eq!((mask.width, mask.height, mask.object), (1, 2, vec![true, false]));
+    }
 }
