@@ -36,9 +36,10 @@ pub(super) fn send(server: &Server, run: &str, receiver: &Receiver<Message>) {
         let due = match receiver.recv_timeout(left) {
             Ok(Message::Metrics(metrics)) => {
                 queue.keep(metrics);
-                queue.is_due(queue.waiting.len() >= MOST_METRICS)
+                !queue.failing && queue.waiting.len() >= MOST_METRICS
             }
-            Ok(Message::Flush) => queue.is_due(true),
+            Ok(Message::Flush) => !queue.failing,
+            // The only time at which a server that failed is asked again.
             Err(RecvTimeoutError::Timeout) => true,
             Ok(Message::End(status)) => break status,
             // Nobody said how it ended: the training unwinds.
@@ -71,11 +72,6 @@ impl Queue<'_> {
         let surplus = self.waiting.len().saturating_sub(MOST_WAITING);
         self.waiting.drain(..surplus);
         self.surplus += surplus;
-    }
-
-    /// Whether to send now, with or without a `reason` to: a server that failed is given time.
-    fn is_due(&self, reason: bool) -> bool {
-        reason && !self.failing || Instant::now() >= self.due
     }
 
     /// Sends all that waits, batch by batch, until something fails or it is too late.
@@ -146,6 +142,5 @@ mod tests {
         assert_eq!((queue.waiting.len(), queue.surplus), (MOST_WAITING, 2));
         let steps: Vec<usize> = queue.waiting.iter().map(|metric| metric.step).collect();
         assert!(steps.is_sorted() && steps[0] == 2, "{:?}", &steps[..3]);
-        assert!(!queue.is_due(true), "a server that failed is given time");
     }
 }
