@@ -224,7 +224,6 @@ fn what_a_training_could_not_send_at_its_end_is_sent_by_resuming_it() {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "says that nothing was looked at")]
 fn a_server_with_tls_is_trusted_once_its_certificate_is() {
     let place = place();
     let files = ["certificate.pem", "key.pem"].map(|name| place.path().join(name));

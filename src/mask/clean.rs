@@ -45,7 +45,7 @@ impl Cleaning {
             let start = cleaned.len();
             cleaned.resize(start + width, false);
             bits::for_each_run(&row, width, |from, to| {
-                cleaned[start + from..start + to].fill(true)
+                cleaned[start + from..start + to].fill(true);
             });
         };
         for (row, valid) in object.chunks_exact(width).zip(valid.chunks_exact(width)) {

@@ -37,7 +37,7 @@ impl Fake {
 
     /// Stops listening after so many requests.
     pub fn dying_after(count: usize) -> Self {
-        Self::serving("http", count, |stream, seen| answer(stream, seen))
+        Self::serving("http", count, answer)
     }
 
     /// Speaks TLS, with the certificate and the key of two PEM files.

@@ -80,7 +80,7 @@ impl Queue<'_> {
             let count = self.waiting.len().min(MOST_METRICS);
             let batch: Vec<&Metric> = self.waiting.range(..count).collect();
             let sent = self.server.log_metrics(self.run, &batch);
-            if !self.note(sent) {
+            if !self.note(&sent) {
                 break;
             }
             self.waiting.drain(..count);
@@ -93,7 +93,7 @@ impl Queue<'_> {
         self.send(Some(Instant::now() + LONGEST_END));
         if self.waiting.is_empty() {
             let ended = self.server.update_run(self.run, status.name(), Some(now_s()));
-            self.note(ended);
+            self.note(&ended);
         }
         if self.surplus > 0 {
             tracing::warn!("MLflow: the oldest {} values were left out", self.surplus);
@@ -107,8 +107,8 @@ impl Queue<'_> {
     }
 
     /// Whether it went well; says where that changes.
-    fn note(&mut self, sent: Result<(), Problem>) -> bool {
-        match (self.failing, &sent) {
+    fn note(&mut self, sent: &Result<(), Problem>) -> bool {
+        match (self.failing, sent) {
             (false, Err(problem)) => tracing::warn!(
                 "MLflow: {problem}; training goes on, metrics.jsonl has everything, and what is missing is sent when the server answers again"
             ),
