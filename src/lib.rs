@@ -24,6 +24,7 @@ pub mod memory;
 pub mod merge;
 pub mod mine;
 pub mod model;
+mod morphology;
 pub mod output;
 pub mod picture;
 pub mod polygonize;

@@ -5,6 +5,10 @@ mod support;
 
 use std::path::Path;
 
+use image::ImageEncoder;
+use image::codecs::{jpeg::JpegEncoder, png::PngEncoder};
+use image::metadata::Orientation;
+
 use geoseg::mask::{Order, dice, run_lengths};
 use geoseg::tiles::{Split, TileSet};
 use geoseg::truth::Mask;
@@ -201,6 +205,105 @@ fn masks_are_as_large_as_their_photos_and_agree_with_their_run_lengths_and_cut_o
     };
     assert!(judge("row").contains("Dice at 0.4  1.0000"), "{}", judge("row"));
     assert!(!judge("column").contains("1.0000"));
+}
+
+#[test]
+fn masks_are_closed_and_opened_in_pixels_of_the_photo() {
+    let place = photos();
+    model(&place);
+    let mask = "mask cars/images --model run/model.safetensors --threshold 0.4 --device cpu";
+    run(&place, &format!("{mask} -o plain"));
+    run(&place, &format!("{mask} -o closed --closing-px 9"));
+    let judge = "--truth cars/masks --truth-suffix _mask";
+    let ran = run(&place, &format!("{mask} -o opened --opening-px 12.5 {judge}"));
+    assert!(ran.stdout.contains("before closing and opening"), "{}", ran.stdout);
+    let read = |folder: &str| read(&place.path().join(folder).join("car0001_01_mask.png")).object;
+    let (plain, closed, opened) = (read("plain"), read("closed"), read("opened"));
+    let subset = |a: &[bool], b: &[bool]| a != b && a.iter().zip(b).all(|(a, b)| !a || *b);
+    assert!(subset(&plain, &closed), "a closing only adds");
+    assert!(subset(&opened, &plain), "an opening only removes");
+    let error = refused(&place, &format!("{mask} -o other --closing-px=-1"));
+    assert!(error.contains("--closing-px") && error.contains("found -1"), "{error}");
+}
+
+/// EXIF data that say nothing but how a picture is to be turned.
+fn exif(orientation: u8) -> Vec<u8> {
+    let tag = [0x12, 0x01, 3, 0, 1, 0, 0, 0, orientation, 0, 0, 0];
+    [b"II*\0\x08\0\0\0\x01\0".as_slice(), &tag, &[0; 4]].concat()
+}
+
+/// Copies the photos of [`photos`] into `folder`, as a camera that was held askew writes them: `orientation` turns them back.
+fn askew(place: &Place, folder: &str, orientation: u8) {
+    let folder = place.path().join(folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    // Quarter turns are undone by the opposite one, all others by themselves.
+    let lying = match orientation {
+        6 => 8,
+        8 => 6,
+        other => other,
+    };
+    for entry in std::fs::read_dir(place.path().join("cars/images")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut photo = image::open(&path).unwrap();
+        photo.apply_orientation(Orientation::from_exif(lying).unwrap());
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let file = std::fs::File::create(folder.join(name + ".png")).unwrap();
+        let mut encoder = PngEncoder::new(file);
+        encoder.set_exif_metadata(exif(orientation)).unwrap();
+        photo.write_with_encoder(encoder).unwrap();
+    }
+}
+
+#[test]
+fn photos_of_cameras_that_were_held_askew_are_read_upright_everywhere() {
+    let place = photos();
+    model(&place);
+    let mask = |folder: &str| {
+        let line = format!(
+            "mask {folder} --model run/model.safetensors -o {folder}-masks --cutouts {folder}-cutouts \
+             --truth cars/masks --truth-suffix _mask --device cpu"
+        );
+        run(&place, &line).stdout.lines().nth(1).unwrap().to_owned()
+    };
+    let cut = |folder: &str| {
+        let sets = format!("--set photos.0.images={folder}");
+        run(&place, &format!("tiles --config dataset.toml -o {folder}-tiles {sets}"));
+        let set = TileSet::open(place.path().join(format!("{folder}-tiles"))).unwrap();
+        set.tiles.iter().map(|tile| set.read(tile).unwrap()).collect::<Vec<_>>()
+    };
+    let bytes =
+        |folder: String, name: &str| std::fs::read(place.path().join(folder).join(name)).unwrap();
+    askew(&place, "upright", 1);
+    let (score, tiles) = (mask("upright"), cut("upright"));
+    for orientation in [3, 5, 6, 7, 8] {
+        let folder = format!("turned{orientation}");
+        askew(&place, &folder, orientation);
+        assert_eq!(mask(&folder), score, "{orientation}");
+        for (kind, name) in [("masks", "car0003_02_mask.png"), ("cutouts", "car0003_02.png")] {
+            let (turned, upright) = (format!("{folder}-{kind}"), format!("upright-{kind}"));
+            assert!(bytes(turned, name) == bytes(upright, name), "{orientation} {kind}");
+        }
+        for (turned, upright) in cut(&folder).iter().zip(&tiles) {
+            assert_eq!(turned.mask, upright.mask, "{orientation}");
+            // Averages of the same pixels in another order: the last bit may be rounded the other way.
+            let near = turned.image.iter().zip(&upright.image).all(|(a, b)| a.abs_diff(*b) <= 1);
+            assert!(near, "{orientation}");
+        }
+    }
+}
+
+#[test]
+fn a_jpeg_says_how_to_turn_it_too() {
+    let place = photos();
+    model(&place);
+    let photo = image::open(place.path().join("cars/images/car0001_01.jpg")).unwrap().rotate270();
+    let file = std::fs::File::create(place.path().join("phone.jpg")).unwrap();
+    let mut encoder = JpegEncoder::new(file);
+    encoder.set_exif_metadata(exif(6)).unwrap();
+    photo.write_with_encoder(encoder).unwrap();
+    run(&place, "mask phone.jpg --model run/model.safetensors -o masks --device cpu");
+    let mask = read(&place.path().join("masks/phone_mask.png"));
+    assert_eq!((mask.width, mask.height), (90, 60), "the file has 60 x 90 px");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use geoseg::config::{self, train::TrainConfig};
 use serde_json::Value;
-use support::program::Place;
+use support::program::{Place, Ran};
 use support::synthetic::{run, tiles};
 
 const KEYS: &str = "
@@ -98,6 +98,50 @@ fn random_trials_come_to_the_same_however_many_run_at_once() {
     let first_row = said.lines().find(|line| line.contains("finished") || line.contains("pruned"));
     assert!(first_row.unwrap().contains(&format!("{best:.4}")), "the best stands first: {said}");
     assert!(image::open(place.path().join("one/search.png")).is_ok());
+}
+
+#[test]
+fn every_device_of_a_list_runs_a_trial_at_a_time() {
+    let place = place("[search]\ntrials = 4\nsampler = 'random'\n[pruning]\nrule = 'none'\n");
+    let kinds = |devices: &str, out: &str| {
+        let ran = place.run(&[&SEARCH[..], &["--devices", devices, "-o", out]].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        assert_eq!(ran.stderr.matches(" on cpu: IoU").count(), 4, "{}", ran.stderr);
+        let text = std::fs::read_to_string(place.path().join(out).join("trials.jsonl")).unwrap();
+        let kind = |line: &str| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            (line["kind"].as_str().unwrap().to_owned(), line["trial"].as_u64().unwrap())
+        };
+        text.lines().map(kind).collect::<Vec<_>>()
+    };
+    let at_once = |kinds: &[(String, u64)]| {
+        let mut running = 0;
+        let change = |kind: &(String, u64)| {
+            running += if kind.0 == "start" { 1 } else { -1 };
+            running
+        };
+        kinds.iter().map(change).max().unwrap()
+    };
+    assert_eq!(at_once(&kinds("cpu", "one")), 1);
+    let three = kinds("cpu,cpu,cpu", "three");
+    assert_eq!(at_once(&three), 3, "{three:?}");
+    assert_eq!(trials(&place.path().join("one")), trials(&place.path().join("three")));
+}
+
+#[test]
+fn a_device_of_the_list_that_cannot_be_used_is_refused_before_the_first_trial() {
+    let place = place("[search]\ntrials = 1\n");
+    let before = place.names();
+    for (devices, refused) in [("cuda", "cuda:0"), ("cpu,cuda:1", "cuda:1")] {
+        let arguments = [&SEARCH[..], &["--devices", devices, "-o", "out"]].concat();
+        // Without CUDA, or with none of its devices in sight.
+        let ran = place.command(&arguments).env("CUDA_VISIBLE_DEVICES", "").output().unwrap();
+        let ran = Ran::from(ran);
+        assert!(ran.error().contains(refused), "{}", ran.stderr);
+        assert_eq!(place.names(), before);
+    }
+    let ran = place.run(&[&SEARCH[..], &["--devices", "cpu,gpu", "-o", "out"]].concat());
+    assert!(ran.code == Some(2) && ran.stderr.contains("found `gpu`"), "{}", ran.stderr);
 }
 
 #[test]

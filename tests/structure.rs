@@ -24,6 +24,7 @@ const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
     ("mask", &["burn::", "gdal::", "crate::train", "crate::polygonize", "crate::cli"]),
     ("explain", &["gdal::", "crate::train", "crate::polygonize", "crate::cli"]),
     ("polygonize", &["burn::", "crate::model", "crate::infer", "crate::cli"]),
+    ("morphology", &["burn::", "gdal::", "crate::geo", "crate::cli"]),
     ("scores", &["burn::", "gdal::", "crate::model", "crate::infer", "crate::cli"]),
     ("validate", &["burn::", "gdal::", "crate::model", "crate::infer", "crate::cli"]),
     ("merge", &["burn::", "gdal::", "crate::model", "crate::infer", "crate::cli"]),

@@ -1,7 +1,7 @@
 //! All that surrounds a network: a scene into windows, scores, a cloud-optimized raster of them, and buildings.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Options;
 use super::measure::{Figure, measure};

@@ -147,6 +147,8 @@ fn figures(device: &Device, report: &Report) -> Result<Vec<Figure>> {
                     window_px,
                     batch,
                     scene_px: 0,
+                    scene_rows_px: None,
+                    cog: false,
                     repeat: 10,
                     precision: losses.comparison.format,
                     device: device.clone(),

@@ -7,7 +7,7 @@ use super::{Context, stdout};
 use crate::config::Precision;
 use crate::error::{Error, Result};
 use crate::infer;
-use crate::mask::{self, MaskOptions, Order, Report};
+use crate::mask::{self, Cleaning, MaskOptions, Order, Report};
 use crate::model::weights;
 use crate::output;
 
@@ -15,12 +15,14 @@ const EXAMPLES: &str = "\
 Examples:
   geoseg mask photos/ --model model.safetensors -o masks
   geoseg mask 'photos/*.jpg' --model model.safetensors --rle submission.csv --threshold 0.48
+  geoseg mask photos/ --model model.safetensors -o masks --closing-px 3 --opening-px 3
   geoseg mask photos/ --model model.safetensors --truth masks/ --truth-suffix _mask --json scores.json
   geoseg mask car.jpg --model model.safetensors --cutouts cutouts --sheet sheet.png
 
 A photo is resized, whole, to the side that the model was trained on, and the probabilities are brought back
 to its own size before they become a mask. With --truth, the threshold that is best for these photos is
-searched in steps of 0.001: take it from photos for validation, not from those of the last test.";
+searched in steps of 0.001, before closing and opening: take it from photos for validation, not from those of
+the last test.";
 
 /// Mask photos: object or background, pixel by pixel
 #[derive(Debug, clap::Args)]
@@ -52,6 +54,12 @@ pub struct Args {
     /// Probability from which a pixel is object
     #[arg(long, value_name = "P", default_value_t = 0.5)]
     threshold: f64,
+    /// Radius of the closing, pixels of the photo: joins what a gap of twice the radius parts; 0 for none
+    #[arg(long, value_name = "PX", default_value_t = 0.0)]
+    closing_px: f64,
+    /// Radius of the opening, after the closing: removes what is narrower than twice the radius; 0 for none
+    #[arg(long, value_name = "PX", default_value_t = 0.0)]
+    opening_px: f64,
     /// Score against true masks: a folder, or a CSV of run lengths
     #[arg(long, value_name = "FOLDER|FILE")]
     truth: Option<PathBuf>,
@@ -79,6 +87,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         let problem = format!("expected a probability from 0 to 1, found {}", args.threshold);
         return Err(Error::config("--threshold", problem));
     }
+    let cleaning = Cleaning { closing_px: args.closing_px, opening_px: args.opening_px };
+    cleaning.validate()?;
     if let Some(path) = &args.json {
         output::check_writable(path, args.overwrite)?;
     }
@@ -86,6 +96,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         photos: args.photos.clone(),
         side_px: side_px(args)?,
         threshold: args.threshold,
+        cleaning,
         masks: args.output.clone(),
         cutouts: args.cutouts.clone(),
         rle: args.rle.clone(),
@@ -103,7 +114,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
             .map_err(|error| Error::io(path)(std::io::Error::other(error)))?;
         output::write_whole(path, (json + "\n").as_bytes(), args.overwrite)?;
     }
-    stdout::print(&text(&report))
+    stdout::print(&text(&report, cleaning != Cleaning::default()))
 }
 
 /// The side that was asked for, or that of the tiles that the model was trained on.
@@ -130,7 +141,7 @@ fn trained_side_px(args: &Args) -> Result<usize> {
     })
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &Report, cleaned: bool) -> String {
     let mut text =
         format!("{} photos, {:.1} Mpx in {:.1} s", report.photos, report.mpx, report.seconds);
     if let Some(scores) = &report.scores {
@@ -138,6 +149,9 @@ fn text(report: &Report) -> String {
             "\nDice at {}  {:.4}\nbest Dice   {:.4} at {:.3}",
             scores.threshold, scores.dice, scores.best_dice, scores.best_threshold
         ));
+        if cleaned {
+            text.push_str(", before closing and opening");
+        }
     }
     text
 }

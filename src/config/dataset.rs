@@ -186,7 +186,13 @@ impl DatasetConfig {
             bands: self.tiles.bands.clone(),
             value_range: self.tiles.value_range,
             nodata: self.tiles.nodata,
+            upright: false,
         }
+    }
+
+    /// How to open a photo: as a scene, but upright.
+    pub fn photo_options(&self) -> SceneOptions {
+        SceneOptions { upright: true, ..self.scene_options() }
     }
 
     /// Looks at every value that can be judged without opening a file.

@@ -49,8 +49,8 @@ pub struct PruningSection {
     pub rule: PruningRule,
     /// Trials to compare with that there must be.
     pub trials: usize,
-    /// No trial is given up before this step.
-    pub first_step: usize,
+    /// No trial is given up before this share of its steps, 0..=1; halving: the first rung.
+    pub first_fraction: f64,
     /// Halving: the next rung is this many times further on, and one of so many trials goes on.
     pub factor: usize,
 }
@@ -123,7 +123,7 @@ impl Default for SearchSection {
 
 impl Default for PruningSection {
     fn default() -> Self {
-        Self { rule: PruningRule::Median, trials: 4, first_step: 1, factor: 3 }
+        Self { rule: PruningRule::Median, trials: 4, first_fraction: 0.5, factor: 3 }
     }
 }
 
@@ -138,7 +138,8 @@ impl SearchConfig {
         };
         require(self.search.trials > 0, "search.trials", "is 0, must be at least 1")?;
         require(self.pruning.trials > 0, "pruning.trials", "is 0, must be at least 1")?;
-        require(self.pruning.first_step > 0, "pruning.first_step", "is 0, must be at least 1")?;
+        let share = (0.0..=1.0).contains(&self.pruning.first_fraction);
+        require(share, "pruning.first_fraction", "must be a share of the steps, 0 to 1")?;
         require(self.pruning.factor > 1, "pruning.factor", "must be at least 2")?;
         require(!self.key.is_empty(), "key", "at least one [[key]] is needed")?;
         for (at, key) in self.key.iter().enumerate() {
@@ -216,7 +217,7 @@ mod tests {
         for (text, key) in [
             ("[search]\ntrials = 0", "search.trials"),
             ("[pruning]\ntrials = 0", "pruning.trials"),
-            ("[pruning]\nfirst_step = 0", "pruning.first_step"),
+            ("[pruning]\nfirst_fraction = 1.5", "pruning.first_fraction"),
             ("[pruning]\nfactor = 1", "pruning.factor"),
             ("key = []", "[[key]]"),
             ("[[key]]\nlow = 1\nhigh = 2", "key.0.name"),

@@ -12,7 +12,7 @@ use crate::model::ModelSpec;
 /// A photo, scored.
 #[derive(Clone, Debug)]
 pub struct ScoredPhoto {
-    /// The photo at its own size, 8 bits.
+    /// The photo at its own size, upright, 8 bits.
     pub pixels: Pixels,
     /// Probabilities at its own size, `[row][col]`; 0 where it has no data.
     pub probabilities: Vec<f32>,
@@ -29,7 +29,11 @@ pub fn score_photo(
     side_px: usize,
     scorer: &mut Scorer,
 ) -> Result<ScoredPhoto> {
-    let options = SceneOptions { value_range: Some(spec.value_range), ..SceneOptions::default() };
+    let options = SceneOptions {
+        value_range: Some(spec.value_range),
+        upright: true,
+        ..SceneOptions::default()
+    };
     let scene = Scene::open_with(path, &options)?;
     check_bands(&scene, spec)?;
     let native = scene.grid();

@@ -2,6 +2,7 @@
 //!
 //! One photo after the other is read, scored and written; memory is that of one photo, a few tens of bytes a pixel.
 
+mod clean;
 mod dice;
 pub mod run_lengths;
 mod sheet;
@@ -13,6 +14,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+pub use clean::Cleaning;
 pub use dice::dice;
 pub use run_lengths::Order;
 
@@ -36,6 +38,8 @@ pub struct MaskOptions {
     pub side_px: usize,
     /// Probability from which a pixel is object.
     pub threshold: f64,
+    /// How masks are cleaned.
+    pub cleaning: Cleaning,
     /// Folder for `<photo>_mask.png`.
     pub masks: Option<PathBuf>,
     /// Folder for `<photo>.png`, the object without its background.
@@ -74,7 +78,7 @@ pub struct Scores {
     pub threshold: f64,
     /// Mean Dice of the masks.
     pub dice: f64,
-    /// The threshold that is best for these photos, to 0.001.
+    /// The threshold that is best for these photos, to 0.001, before masks are cleaned.
     pub best_threshold: f64,
     /// Mean Dice there.
     pub best_dice: f64,
@@ -112,7 +116,8 @@ pub fn run(
         let scored = score_photo(&photo.path, spec, options.side_px, scorer)?;
         let (width, height) = (scored.pixels.width, scored.pixels.height);
         let object = scored.probabilities.iter().map(|p| f64::from(*p) >= options.threshold);
-        let mask = Mask { width, height, object: object.collect() };
+        let object = options.cleaning.apply(object.collect(), &scored.pixels.valid, width);
+        let mask = Mask { width, height, object };
         let true_mask = match &truth {
             Some(truth) => Some(truth.read(photo, (width, height))?),
             None => None,

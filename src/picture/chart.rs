@@ -9,6 +9,7 @@ use plotters::prelude::*;
 use plotters::style::FontDesc;
 
 use super::axis::Axis;
+use super::legend::{Item, Key, Legend};
 use super::{failed, save, text};
 use crate::error::Result;
 
@@ -117,10 +118,13 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
     let x = Axis::new(&panel.x, points().map(|p| p.0).chain(marks()), margin);
     let y = Axis::new(&Scale::Linear, points().map(|p| p.1), 0.05);
 
-    let mut chart = ChartBuilder::on(area)
-        .margin(px(10))
-        .margin_right(px(24))
-        .caption(&panel.label, font(17).color(&INK))
+    let legend = Legend::new(items(panel), (PANEL_PX.0 - 20) as usize);
+    let body = area.margin(px(10), px(10), px(10), px(24));
+    let body = body.titled(&panel.label, font(17).color(&INK))?;
+    let (head, body) = body.split_vertically(px(legend.height_px() as u32));
+    legend.draw(&head, INK, OVERSAMPLING)?;
+    let mut chart = ChartBuilder::on(&body)
+        .margin_top(px(8))
         .x_label_area_size(px(44))
         .y_label_area_size(px(64))
         .build_cartesian_2d(x.clone(), y.clone())?;
@@ -145,51 +149,49 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
         area.draw(&Text::new("no data yet", at, font(14).color(&INK.mix(0.6))))?;
         return Ok(());
     }
-    let legend = |colour: RGBColor| {
-        move |(x, y)| {
-            let ends = [(x, y), (x + px(20) as i32, y)];
-            PathElement::new(ends, colour.stroke_width(px(2)))
-        }
-    };
-    let mut colours = COLOURS.iter().copied().cycle();
-    for (series, colour) in panel.series.iter().zip(colours.by_ref()) {
-        let mut name = Some(series.name.clone());
-        for run in series.points.split(|p| !shown(panel, *p)).filter(|run| !run.is_empty()) {
-            // A lone point has no line; and few points are worth seeing each.
-            if series.dots || run.len() <= FEW_POINTS {
-                let dots = run.iter().map(|&p| Circle::new(p, px(3), colour.filled()));
-                chart.draw_series(dots)?;
-            }
-            let line = if series.dots { &[] } else { run };
-            let line = LineSeries::new(line.iter().copied(), colour.stroke_width(px(2)));
-            let line = chart.draw_series(line)?;
-            if let Some(name) = name.take() {
-                line.label(name).legend(legend(colour));
-            }
-        }
-    }
+    // Lines lie under dots: what was measured is seen.
     let height = y.range();
-    for ((name, at), colour) in panel.marks.iter().zip(colours) {
+    for ((_, at), colour) in panel.marks.iter().zip(colours().skip(panel.series.len())) {
         if panel.x.shows(*at) {
-            let line = LineSeries::new(
-                [(*at, height.start), (*at, height.end)],
-                colour.stroke_width(px(1)),
-            );
-            chart.draw_series(line)?.label(name.clone()).legend(legend(colour));
+            let ends = [(*at, height.start), (*at, height.end)];
+            chart.draw_series(LineSeries::new(ends, colour.stroke_width(px(1))))?;
         }
     }
-    if !panel.marks.is_empty() || panel.series.iter().any(|s| !s.name.is_empty()) {
-        chart
-            .configure_series_labels()
-            .position(legend_corner(panel, &x, &y))
-            .legend_area_size(px(28))
-            .margin(px(8))
-            .label_font(font(14).color(&INK))
-            .background_style(WHITE.mix(0.85))
-            .border_style(FAINT.stroke_width(OVERSAMPLING))
-            .draw()?;
+    let any_dots = panel.series.iter().any(|series| series.dots);
+    for (series, colour) in panel.series.iter().zip(colours()).filter(|(series, _)| !series.dots) {
+        for run in series.points.split(|p| !shown(panel, *p)).filter(|run| !run.is_empty()) {
+            chart.draw_series(LineSeries::new(run.iter().copied(), colour.stroke_width(px(2))))?;
+            // A lone point has no line; and few points are worth seeing each, unless others are the points.
+            if run.len() == 1 || run.len() <= FEW_POINTS && !any_dots {
+                chart.draw_series(run.iter().map(|&p| Circle::new(p, px(3), colour.filled())))?;
+            }
+        }
+    }
+    for (series, colour) in panel.series.iter().zip(colours()).filter(|(series, _)| series.dots) {
+        let points = series.points.iter().filter(|p| shown(panel, **p));
+        chart.draw_series(points.map(|&p| Circle::new(p, px(4), colour.filled())))?;
     }
     Ok(())
+}
+
+fn colours() -> impl Iterator<Item = RGBColor> {
+    COLOURS.iter().copied().cycle()
+}
+
+/// What the legend names: series, then marks, of those that are seen.
+fn items(panel: &Panel) -> impl Iterator<Item = Item> {
+    let series = panel.series.iter().zip(colours());
+    let series = series.filter(|(series, _)| series.points.iter().any(|p| shown(panel, *p)));
+    let series = series.map(|(series, colour)| Item {
+        name: series.name.clone(),
+        colour,
+        key: if series.dots { Key::Dot } else { Key::Line },
+    });
+    let marks = panel.marks.iter().zip(colours().skip(panel.series.len()));
+    let marks = marks.filter(|(mark, _)| panel.x.shows(mark.1));
+    let marks =
+        marks.map(|((name, _), colour)| Item { name: name.clone(), colour, key: Key::Line });
+    series.chain(marks)
 }
 
 /// Up to this many points of a curve are marked.
@@ -197,26 +199,6 @@ const FEW_POINTS: usize = 24;
 
 fn shown(panel: &Panel, point: (f64, f64)) -> bool {
     panel.x.shows(point.0) && point.1.is_finite()
-}
-
-/// The corner of the panel with the fewest points.
-fn legend_corner(panel: &Panel, x: &Axis, y: &Axis) -> SeriesLabelPosition {
-    let mut counts = [0usize; 4];
-    for point in panel.series.iter().flat_map(|s| &s.points).filter(|p| shown(panel, **p)) {
-        let (u, v) = (x.share(point.0), y.share(point.1));
-        if (0.35..0.65).contains(&u) || (0.4..0.6).contains(&v) {
-            continue;
-        }
-        counts[usize::from(u < 0.5) + 2 * usize::from(v < 0.5)] += 1;
-    }
-    let corners = [
-        SeriesLabelPosition::UpperRight,
-        SeriesLabelPosition::UpperLeft,
-        SeriesLabelPosition::LowerRight,
-        SeriesLabelPosition::LowerLeft,
-    ];
-    let fewest = (0..4).min_by_key(|&corner| counts[corner]).unwrap_or(0);
-    corners[fewest].clone()
 }
 
 #[cfg(test)]
@@ -243,6 +225,30 @@ mod tests {
             Panel { label: "loss over step".into(), series: vec![nan], ..Panel::default() },
         ];
         assert_eq!(size_of(&panels), (2 * PANEL_PX.0, PANEL_PX.1 + TITLE_PX));
+    }
+
+    #[test]
+    fn no_dot_hides_under_a_legend_or_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chart.png");
+        let corners = vec![(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)];
+        let series = vec![
+            Series { name: "finished".into(), points: corners.clone(), dots: true },
+            Series { name: "best so far".into(), points: corners, dots: false },
+        ];
+        let marks = vec![("best".to_owned(), 0.0), ("another mark".to_owned(), 1.0)];
+        let label = "IoU over trial".to_owned();
+        curves(&path, "a title", &[Panel { label, series, marks, ..Panel::default() }]).unwrap();
+        let picture = image::open(path).unwrap().to_rgb8();
+        // Below the title, the heading and the legend.
+        let top = TITLE_PX + 50;
+        let mut seen = [0; 4];
+        for (x, y, pixel) in picture.enumerate_pixels().filter(|pixel| pixel.1 >= top) {
+            let (right, low) = (x > picture.width() / 2, y > top + (picture.height() - top) / 2);
+            let colour = [COLOURS[0].0, COLOURS[0].1, COLOURS[0].2];
+            seen[usize::from(right) + 2 * usize::from(low)] += usize::from(pixel.0 == colour);
+        }
+        assert!(seen.iter().all(|pixels| *pixels > 30), "{seen:?}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod ramp;
 
 mod axis;
 mod draw;
+mod legend;
 mod text;
 
 use std::path::Path;

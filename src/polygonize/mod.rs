@@ -9,14 +9,12 @@
 //! [`polygons_of`] serves scores in memory.
 
 mod attributes;
-mod bits;
 mod components;
 mod conflicts;
 mod contour;
 mod draft;
 mod line;
 mod mesh;
-mod morphology;
 mod neighbours;
 mod outline;
 mod parts;

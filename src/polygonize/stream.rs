@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rayon::prelude::*;
 
-use super::bits;
-use super::morphology::Morphology;
 use super::neighbours::Neighbours;
 use super::outline::{Finished, Finisher, Outline};
 use super::sweep::{Block, Neighbourhood, Run, Sweep, Traced};
 use super::threshold::{foreground, lowest_score, valid};
 use crate::config::polygonize::PolygonizeOptions;
 use crate::geo::Grid;
+use crate::morphology::{Morphology, bits};
 
 /// What has been counted so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! A score is a `u8`: 0..=254 stands for 0..=1, [`NODATA`] for "not seen", which is background.
 
-use super::bits;
+use crate::morphology::bits;
 
 /// The score that means "no data here".
 pub const NODATA: u8 = 255;

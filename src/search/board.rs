@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::journal::{End, Journal, Trial};
-use super::pruning::{Course, gives_up, reached};
+use super::pruning::{Course, Moment, gives_up, reached};
 use super::report::Report;
 use super::sampler::suggest;
 use super::space::Values;
@@ -83,10 +83,11 @@ impl Board {
     pub(super) fn gives_up(
         &self,
         number: usize,
-        step: usize,
+        moment: Moment,
         iou: f64,
         interrupt: &Interrupt,
     ) -> bool {
+        let step = moment.step;
         let mut state = self.lock();
         state.trials[number].course.insert(step, iou);
         self.changed.notify_all();
@@ -100,7 +101,7 @@ impl Board {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         let earlier = state.trials[..number].iter().map(|trial| &trial.course);
-        gives_up(&self.config.pruning, &state.trials[number].course, step, earlier)
+        gives_up(&self.config.pruning, &state.trials[number].course, moment, earlier)
     }
 
     /// Notes what a trial came to.
@@ -137,11 +138,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut config = SearchConfig::default();
         config.pruning.trials = 1;
+        config.pruning.first_fraction = 0.0;
         let board = Board::open(&folder.path().join("trials.jsonl"), &config).unwrap();
         let numbers = [(); 3].map(|()| board.next().unwrap().unwrap().0);
         assert_eq!(numbers, [0, 1, 2]);
         let interrupt = Interrupt::default();
-        let judge = |number, step, iou| board.gives_up(number, step, iou, &interrupt);
+        let judge = |number, step, iou| {
+            board.gives_up(number, Moment { step, total_steps: 30 }, iou, &interrupt)
+        };
         std::thread::scope(|scope| {
             let second = scope.spawn(|| judge(1, 10, 0.6));
             assert!(!judge(0, 5, 0.5), "the first waits for nobody");

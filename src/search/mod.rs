@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 
 use self::board::Board;
 use self::journal::{End, Outcome};
-use self::pruning::Course;
+use self::pruning::{Course, Moment};
 pub use self::report::Report;
 use self::space::{Values, applied, extremes};
 use crate::config::search::{PruningRule, SearchConfig};
@@ -244,7 +244,10 @@ impl Search<'_> {
             self.bar.inc(1);
             let score = end.iou.map_or_else(|| "no IoU".to_owned(), |iou| format!("IoU {iou:.3}"));
             let outcome = end.outcome.name();
-            self.bar.println(&format!("trial {number:03}: {score}, {outcome} at {}", end.steps));
+            self.bar.println(&format!(
+                "trial {number:03} on {device}: {score}, {outcome} at {}",
+                end.steps
+            ));
         }
         Ok(())
     }
@@ -291,9 +294,10 @@ impl Search<'_> {
             config.tracking.run_name += &format!("-{number:03}");
         }
         let sources = Sources::open(&config)?;
-        let give_up = |entry: &ValidationEntry| {
+        let give_up = |entry: &ValidationEntry, total_steps: usize| {
+            let moment = Moment { step: entry.step, total_steps };
             self.options.config.pruning.rule != PruningRule::None
-                && self.board.gives_up(number, entry.step, entry.iou, self.interrupt)
+                && self.board.gives_up(number, moment, entry.iou, self.interrupt)
         };
         let watch =
             Watch { interrupt: self.interrupt, progress: self.progress, give_up: Some(&give_up) };

@@ -6,7 +6,8 @@ use rayon::prelude::*;
 
 use crate::config::dataset::{DatasetConfig, PhotosEntry};
 use crate::error::{Error, Result};
-use crate::geo::{Band, Grid};
+use crate::geo::Grid;
+use crate::truth::Mask;
 use crate::truth::photos::{MaskFolder, Photo, find};
 
 use super::labels::LabelSource;
@@ -104,7 +105,7 @@ pub fn prepare(
                 name: photos.name.clone(),
                 photo: Some(photo.name.clone()),
                 path: photo.path.clone(),
-                options: config.scene_options(),
+                options: config.photo_options(),
                 scales,
                 native,
                 division: Division::Whole(group),
@@ -115,15 +116,14 @@ pub fn prepare(
 }
 
 fn check_size(photo: &Photo, native: &Grid, mask: &Path) -> Result<()> {
-    let mask_file = Band::open(mask)?;
-    let (found, expected) = (mask_file.grid(), native);
-    if (found.width, found.height) == (expected.width, expected.height) {
+    let (width, height) = Mask::size(mask)?;
+    if (width, height) == (native.width, native.height) {
         return Ok(());
     }
     Err(Error::input(
         mask,
-        format!("{} x {} px, as {} has", expected.width, expected.height, photo.path.display()),
-        format!("{} x {} px", found.width, found.height),
+        format!("{} x {} px, as {} has", native.width, native.height, photo.path.display()),
+        format!("{width} x {height} px"),
         "make a mask of the photo's own size",
     ))
 }

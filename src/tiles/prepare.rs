@@ -76,8 +76,10 @@ pub fn prepare(config: &DatasetConfig, photos: &[Photos]) -> Result<Dataset> {
         config.scene.iter().map(|entry| open_scene(entry, config)).collect::<Result<_>>()?;
     let mut divisions = divide(config, &names, &opened, &mut warnings)?;
     let pairs: Vec<_> = photos.iter().flat_map(|photos| &photos.pairs).collect();
-    let opened_photos: Vec<Opened> =
-        pairs.into_par_iter().map(|(photo, _)| open(&photo.path, config)).collect::<Result<_>>()?;
+    let opened_photos: Vec<Opened> = pairs
+        .into_par_iter()
+        .map(|(photo, _)| open(&photo.path, &config.photo_options()))
+        .collect::<Result<_>>()?;
     let scene_count = opened.len();
     opened.extend(opened_photos);
     let bands = common_bands(config, &opened)?;
@@ -167,7 +169,8 @@ fn check_names(scenes: &[String], photos: &[Photos]) -> Result<()> {
 }
 
 fn open_scene(entry: &SceneEntry, config: &DatasetConfig) -> Result<Opened> {
-    let opened = open(&entry.image, config)?;
+    let options = config.scene_options();
+    let opened = open(&entry.image, &options)?;
     for &gsd_m in &config.tiles.gsd_m {
         if opened.native.gsd_m.is_none() {
             return Err(Error::input(
@@ -177,13 +180,13 @@ fn open_scene(entry: &SceneEntry, config: &DatasetConfig) -> Result<Opened> {
                 "use `tiles.scales`, or georeference the scene (`gdal_translate -a_srs -a_ullr`)",
             ));
         }
-        Scene::open_with(&entry.image, &config.scene_options())?.grid_at(gsd_m)?;
+        Scene::open_with(&entry.image, &options)?.grid_at(gsd_m)?;
     }
     Ok(opened)
 }
 
-fn open(path: &Path, config: &DatasetConfig) -> Result<Opened> {
-    let scene = Scene::open_with(path, &config.scene_options())?;
+fn open(path: &Path, options: &SceneOptions) -> Result<Opened> {
+    let scene = Scene::open_with(path, options)?;
     Ok(Opened {
         path: path.to_owned(),
         native: scene.grid().clone(),

@@ -280,7 +280,8 @@ where
     /// Whether whoever watches gives the training up at the validation that was just made, or that a resumed one begins at.
     fn gives_up(&self, learner: &Learner<B>, log: &Log) -> bool {
         let last = log.last_validation().filter(|last| last.step == learner.state.step);
-        self.watch.give_up.zip(last).is_some_and(|(give_up, last)| give_up(last))
+        let total = self.plan.total_steps;
+        self.watch.give_up.zip(last).is_some_and(|(give_up, last)| give_up(last, total))
     }
 
     fn save(&self, learner: &mut Learner<B>) -> Result<()> {

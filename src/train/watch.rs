@@ -6,6 +6,10 @@ use super::log::ValidationEntry;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 
+/// Sees every validation but that of the last step, and the number of steps that there are to be; a resumed training begins with
+/// its last one. True ends the training, as if that had been its last step.
+pub type GiveUp<'a> = dyn Fn(&ValidationEntry, usize) -> bool + Sync + 'a;
+
 /// What a training reports to, and asks whether to go on.
 #[derive(Clone, Copy)]
 pub struct Watch<'a> {
@@ -13,9 +17,8 @@ pub struct Watch<'a> {
     pub interrupt: &'a Interrupt,
     /// How progress is shown.
     pub progress: Progress,
-    /// Sees every validation but that of the last step; a resumed training begins with its last one. True ends the training,
-    /// as if that had been its last step.
-    pub give_up: Option<&'a (dyn Fn(&ValidationEntry) -> bool + Sync)>,
+    /// What may give the training up.
+    pub give_up: Option<&'a GiveUp<'a>>,
 }
 
 impl<'a> Watch<'a> {

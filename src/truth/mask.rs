@@ -27,9 +27,7 @@ impl Mask {
     /// # Errors
     /// The file is missing, no raster, or damaged.
     pub fn read(path: &Path) -> Result<Self> {
-        // Values of 16 bits are not stretched: those above 255 are bright, too.
-        let options = SceneOptions { value_range: Some([0.0, 255.0]), ..SceneOptions::default() };
-        let scene = Scene::open_with(path, &options)?;
+        let scene = open(path)?;
         let grid = scene.grid();
         let (width, height) = (grid.width, grid.height);
         let pixels = scene.read(grid, Window::whole(width, height))?;
@@ -42,6 +40,15 @@ impl Mask {
         let above = if brightest.iter().all(|&value| value <= 1) { 0 } else { BRIGHT };
         let object = brightest.into_iter().map(|value| value > above).collect();
         Ok(Self { width, height, object })
+    }
+
+    /// Columns and rows of a mask file.
+    ///
+    /// # Errors
+    /// The file is missing or no raster.
+    pub fn size(path: &Path) -> Result<(usize, usize)> {
+        let scene = open(path)?;
+        Ok((scene.grid().width, scene.grid().height))
     }
 
     /// Labels of a window of this mask, brought to `width` x `height` pixels, `[row][col]`: object where it covers more than half
@@ -62,6 +69,13 @@ impl Mask {
         }
         labels
     }
+}
+
+fn open(path: &Path) -> Result<Scene> {
+    // Values of 16 bits are not stretched: those above 255 are bright, too.
+    let options =
+        SceneOptions { value_range: Some([0.0, 255.0]), upright: true, ..SceneOptions::default() };
+    Scene::open_with(path, &options)
 }
 
 /// The pixels of an axis of `len` that lie under pixel `at` of the same axis in `count` pixels, each with its share: of `len`.
@@ -126,5 +140,20 @@ mod tests {
         assert_eq!(grey([0, 0, 0]), [false; 3]);
         image::RgbImage::from_raw(2, 1, vec![0, 200, 0, 9, 9, 9]).unwrap().save(&path).unwrap();
         assert_eq!(Mask::read(&path).unwrap().object, [true, false]);
+    }
+    #[test]
+    fn a_mask_with_an_orientation_of_its_own_is_turned_by_that() {
+        use image::ImageEncoder as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.png");
+        // One tag, 0x0112: a quarter turn clockwise.
+        let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+        let file = std::fs::File::create(&path).unwrap();
+        let mut encoder = image::codecs::png::PngEncoder::new(file);
+        encoder.set_exif_metadata(exif.to_vec()).unwrap();
+        encoder.write_image(&[255, 0], 2, 1, image::ExtendedColorType::L8).unwrap();
+        assert_eq!(Mask::size(&path).unwrap(), (1, 2));
+        let mask = Mask::read(&path).unwrap();
+        assert_eq!((mask.width, mask.height, mask.object), (1, 2, vec![true, false]));
     }
 }

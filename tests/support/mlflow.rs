@@ -3,8 +3,13 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 
 /// What the server was asked.
@@ -21,6 +26,7 @@ pub struct Request {
 pub struct Fake {
     pub address: String,
     requests: Arc<Mutex<Vec<Request>>>,
+    away: Arc<AtomicBool>,
 }
 
 impl Fake {
@@ -31,16 +37,67 @@ impl Fake {
 
     /// Stops listening after so many requests.
     pub fn dying_after(count: usize) -> Self {
+        Self::serving("http", count, answer)
+    }
+
+    /// Speaks TLS, with the certificate and the key of two PEM files.
+    pub fn with_certificate(certificate: &Path, key: &Path) -> Self {
+        let certificate = CertificateDer::from_pem_file(certificate).unwrap();
+        let key = PrivateKeyDer::from_pem_file(key).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        let config = Arc::new(config);
+        Self::serving("https", usize::MAX, move |stream, seen| {
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream);
+            // A client that does not trust the certificate says so and goes.
+            if stream.conn.complete_io(&mut stream.sock).is_ok() {
+                answer(stream, seen);
+            }
+        })
+    }
+
+    fn serving(
+        scheme: &str,
+        count: usize,
+        serve: impl Fn(TcpStream, &Mutex<Vec<Request>>) + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
+        let at = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let seen = requests.clone();
+        let away = Arc::new(AtomicBool::new(false));
+        let (seen, gone) = (requests.clone(), away.clone());
         std::thread::spawn(move || {
-            for stream in listener.incoming().take(count) {
-                answer(&stream.unwrap(), &seen);
+            let mut listener = Some(listener);
+            for _ in 0..count {
+                let stream = listener.as_ref().unwrap().accept().unwrap().0;
+                if !gone.load(Ordering::SeqCst) {
+                    serve(stream, &seen);
+                    continue;
+                }
+                // Whoever calls now finds nobody.
+                drop((stream, listener.take()));
+                while gone.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                listener = Some(TcpListener::bind(at).unwrap());
             }
         });
-        Self { address, requests }
+        Self { address: format!("{scheme}://{at}"), requests, away }
+    }
+
+    /// Whether it is away: it then refuses connections.
+    pub fn away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+        if away {
+            // Wakes it, so that it stops listening.
+            let _ = TcpStream::connect(self.address.split_once("://").unwrap().1);
+        }
     }
 
     pub fn requests(&self, call: &str) -> Vec<Request> {
@@ -70,8 +127,8 @@ fn metrics(requests: &[Request]) -> Vec<(String, u64, f64)> {
     all.map(metric).collect()
 }
 
-fn answer(stream: &TcpStream, seen: &Mutex<Vec<Request>>) {
-    let mut reader = BufReader::new(stream);
+fn answer(mut stream: impl Read + Write, seen: &Mutex<Vec<Request>>) {
+    let mut reader = BufReader::new(&mut stream);
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
@@ -120,10 +177,9 @@ fn answer(stream: &TcpStream, seen: &Mutex<Vec<Request>>) {
     };
     let text = text.to_string();
     let length = text.len();
-    let mut stream = stream;
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     );
     // A client that has gone away is none of the server's business.
-    let _ = stream.write_all((head + &text).as_bytes());
+    let _ = stream.write_all((head + &text).as_bytes()).and_then(|()| stream.flush());
 }

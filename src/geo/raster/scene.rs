@@ -1,6 +1,7 @@
 //! A scene: any raster that GDAL opens, and what its bands mean.
 
 mod read;
+mod upright;
 
 use std::path::{Path, PathBuf};
 
@@ -9,9 +10,10 @@ use gdal::raster::{ColorInterpretation, GdalDataType};
 use serde::{Deserialize, Serialize};
 
 pub use self::read::Pixels;
+use self::upright::Turn;
 use crate::error::{Error, Result};
 use crate::geo::dataset::{self, VrtProgram, reason};
-use crate::geo::grid::Grid;
+use crate::geo::grid::{GeoTransform, Grid};
 
 /// How to read a scene.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,6 +26,9 @@ pub struct SceneOptions {
     pub value_range: Option<[f64; 2]>,
     /// A nodata value instead of the file's own.
     pub nodata: Option<f64>,
+    /// Whether a picture without georeference is turned as its EXIF data say: photos are.
+    #[serde(skip)]
+    pub upright: bool,
 }
 
 /// An open scene. May move between threads; each thread that reads opens its own.
@@ -34,6 +39,8 @@ pub struct Scene {
     _sources: Vec<Dataset>,
     path: PathBuf,
     grid: Grid,
+    /// How the file's pixels lie on `grid`.
+    turn: Turn,
     bands: Vec<usize>,
     dtype: GdalDataType,
     range: [f64; 2],
@@ -91,7 +98,12 @@ impl Scene {
         {
             sources.insert(0, std::mem::replace(&mut dataset, warped));
         }
-        let grid = super::grid_of(&dataset);
+        let mut grid = super::grid_of(&dataset);
+        let mut turn = Turn::default();
+        if options.upright && grid.crs.is_none() && grid.transform == GeoTransform::PIXEL {
+            turn = Turn::of(&path);
+            grid = turn.grid(&grid);
+        }
         let gdal_error = Error::gdal(&path);
         let first = dataset.rasterband(1).map_err(gdal_error)?;
         let dtype = first.band_type();
@@ -111,6 +123,7 @@ impl Scene {
             _sources: sources,
             path,
             grid,
+            turn,
             bands,
             dtype,
             range: [0.0, 255.0],
@@ -172,7 +185,7 @@ impl Scene {
         self.range
     }
 
-    /// The file's own pixel grid.
+    /// The file's own pixel grid, upright where that was asked for.
     pub fn grid(&self) -> &Grid {
         &self.grid
     }

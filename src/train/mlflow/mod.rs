@@ -1,29 +1,25 @@
 //! Metrics for an MLflow server, beside `metrics.jsonl` and TensorBoard.
 //!
-//! A thread of its own sends them in batches: training never waits for the server but at the very end, and goes on without
-//! it. `mlflow.json` in the run's folder holds the id under which a resumed training goes on.
+//! A thread of its own sends them in batches: training waits for the server when it begins and when it ends, and goes on without
+//! it in between. `mlflow.json` in the run's folder holds the id under which a resumed training goes on.
 
+mod queue;
 mod server;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::server::{MOST_METRICS, Metric, Problem, Server};
+use self::queue::{Message, send};
+use self::server::{Metric, Problem, Server};
 use super::log::{Entry, now_s};
 use crate::config::train::TrainConfig;
 use crate::error::{Error, Result};
 use crate::output::write_whole;
-
-/// Metrics wait at most so long for more to go with them.
-const PAUSE: Duration = Duration::from_secs(5);
-/// Values that are kept for a server that does not answer: a day of steps, some ten megabytes.
-const MOST_WAITING: usize = 200_000;
 
 /// How a run ended, in MLflow's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +60,6 @@ struct Reference {
 /// The file in a run's folder.
 pub(super) const FILE: &str = "mlflow.json";
 
-enum Message {
-    Metrics(Vec<Metric>),
-    Flush,
-    End(Status),
-}
-
 /// A run on a server.
 #[derive(Debug)]
 pub(super) struct Tracker {
@@ -90,7 +80,7 @@ impl Tracker {
             return Ok(None);
         }
         let refused = |problem: Problem| {
-            let problem = format!("{problem}; start the server, or set the key to \"\"");
+            let problem = format!("{problem}; to train without it, set the key to \"\"");
             Error::config("tracking.mlflow", problem)
         };
         let server = Server::new(&section.mlflow);
@@ -200,73 +190,6 @@ fn leaves(parent: &str, value: &Value, into: &mut Vec<(String, String)>) {
         }
         Value::String(text) if !text.is_empty() => into.push((parent.to_owned(), text.clone())),
         other => into.push((parent.to_owned(), other.to_string())),
-    }
-}
-
-/// The thread: sends what arrives until the end of the run.
-fn send(server: &Server, run: &str, receiver: &Receiver<Message>) {
-    let mut queue = Queue { server, run, waiting: VecDeque::new(), failing: false, warned: false };
-    let status = loop {
-        match receiver.recv_timeout(PAUSE) {
-            Ok(Message::Metrics(metrics)) => {
-                queue.waiting.extend(metrics);
-                if queue.waiting.len() >= MOST_METRICS && !queue.failing {
-                    queue.send();
-                }
-            }
-            // A server that did not answer is asked again when there is a reason to.
-            Err(RecvTimeoutError::Timeout) if queue.failing => {}
-            Ok(Message::Flush) | Err(RecvTimeoutError::Timeout) => queue.send(),
-            Ok(Message::End(status)) => break status,
-            // Nobody said how it ended: the training unwinds.
-            Err(RecvTimeoutError::Disconnected) => break Status::Failed,
-        }
-    };
-    queue.send();
-    if queue.waiting.is_empty() {
-        let ended = server.update_run(run, status.name(), Some(now_s()));
-        queue.note(ended);
-    }
-}
-
-/// Metrics on their way.
-struct Queue<'a> {
-    server: &'a Server,
-    run: &'a str,
-    waiting: VecDeque<Metric>,
-    /// Whether the last request failed.
-    failing: bool,
-    /// Whether the user knows that one did.
-    warned: bool,
-}
-
-impl Queue<'_> {
-    /// Sends all that waits, batch by batch, until something fails.
-    fn send(&mut self) {
-        while !self.waiting.is_empty() {
-            let count = self.waiting.len().min(MOST_METRICS);
-            let batch: Vec<&Metric> = self.waiting.range(..count).collect();
-            let sent = self.server.log_metrics(self.run, &batch);
-            if !self.note(sent) {
-                let surplus = self.waiting.len().saturating_sub(MOST_WAITING);
-                self.waiting.drain(..surplus);
-                return;
-            }
-            self.waiting.drain(..count);
-        }
-    }
-
-    /// Whether it went well; warns the first time that it did not.
-    fn note(&mut self, sent: Result<(), Problem>) -> bool {
-        self.failing = sent.is_err();
-        if let Err(problem) = sent
-            && !std::mem::replace(&mut self.warned, true)
-        {
-            tracing::warn!(
-                "MLflow: {problem}; training goes on, metrics.jsonl has everything, and what is missing is sent when the server answers again"
-            );
-        }
-        !self.failing
     }
 }
 

@@ -185,9 +185,16 @@ impl Server {
         &self,
         answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<Value, Refusal> {
-        let silent = |error: ureq::Error| Refusal {
-            code: String::new(),
-            problem: format!("{} does not answer: {error}", self.address),
+        let silent = |error: ureq::Error| {
+            let address = &self.address;
+            let problem = if is_untrusted(&error) {
+                format!(
+                    "{address} has a certificate that is not trusted ({error}): add it to the system's, or name its file in SSL_CERT_FILE"
+                )
+            } else {
+                format!("{address} does not answer: {error} (is it running?)")
+            };
+            Refusal { code: String::new(), problem }
         };
         let mut response = answer.map_err(silent)?;
         let status = response.status();
@@ -203,6 +210,16 @@ impl Server {
             problem: format!("{} answers {status}: {message}", self.address),
         })
     }
+}
+
+/// Whether a server could not show who it is.
+fn is_untrusted(error: &ureq::Error) -> bool {
+    let tls = match error {
+        ureq::Error::Rustls(tls) => Some(tls),
+        ureq::Error::Io(io) => io.get_ref().and_then(|inner| inner.downcast_ref()),
+        _ => None,
+    };
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// An answer that is none, or says no.

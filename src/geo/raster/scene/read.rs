@@ -31,7 +31,6 @@ impl Scene {
     /// # Errors
     /// The window leaves the grid, or the file is damaged there.
     pub fn read(&self, grid: &Grid, window: Window) -> Result<Pixels> {
-        let source = SourceWindow::of(&self.grid, grid, window);
         if window.area() == 0 || window.right() > grid.width || window.bottom() > grid.height {
             return Err(Error::input(
                 &self.path,
@@ -40,6 +39,13 @@ impl Scene {
                 "this is a defect in geoseg: please report it",
             ));
         }
+        let in_file = self.turn.window(window, (grid.width, grid.height));
+        Ok(self.turn.pixels(self.read_lying(&self.turn.grid(grid), in_file)?))
+    }
+
+    /// Reads a window of `grid`, which spans the file's extent, as the file has it.
+    fn read_lying(&self, grid: &Grid, window: Window) -> Result<Pixels> {
+        let source = SourceWindow::of(&self.turn.grid(&self.grid), grid, window);
         let size = window.area();
         let mut valid = self.read_validity(&source, window)?;
         let data = if let Some(palette) = &self.palette {
@@ -165,13 +171,12 @@ impl Scene {
 
     /// 2nd and 98th percentile over all bands of a decimated copy.
     pub(super) fn percentile_range(&self) -> Result<[f64; 2]> {
-        let shrink = self.grid.width.max(self.grid.height).div_ceil(RANGE_SAMPLE_PX).max(1);
-        let small = self.grid.resized(
-            self.grid.width.div_ceil(shrink).max(1),
-            self.grid.height.div_ceil(shrink).max(1),
-        );
+        let native = self.turn.grid(&self.grid);
+        let shrink = native.width.max(native.height).div_ceil(RANGE_SAMPLE_PX).max(1);
+        let small = native
+            .resized(native.width.div_ceil(shrink).max(1), native.height.div_ceil(shrink).max(1));
         let window = Window::whole(small.width, small.height);
-        let source = SourceWindow::of(&self.grid, &small, window);
+        let source = SourceWindow::of(&native, &small, window);
         let valid = self.read_validity(&source, window)?;
         let values: Vec<f32> = self.read_bands(&source, window, ResampleAlg::NearestNeighbour)?;
         let mut seen: Vec<f32> = values

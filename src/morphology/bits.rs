@@ -1,8 +1,17 @@
 //! A row of pixels as bits: bit `i % 64` of word `i / 64` is column `i`. Bits past the width are 0.
 
 /// Words that hold `width` columns.
-pub(super) fn words_for(width: usize) -> usize {
+pub fn words_for(width: usize) -> usize {
     width.div_ceil(64)
+}
+
+/// A row of columns as bits.
+pub fn pack(row: &[bool]) -> Vec<u64> {
+    let mut words = vec![0; words_for(row.len())];
+    for (i, _) in row.iter().enumerate().filter(|(_, set)| **set) {
+        words[i / 64] |= 1 << (i % 64);
+    }
+    words
 }
 
 /// The bits of the last word that are columns.
@@ -14,14 +23,14 @@ fn last_word_mask(width: usize) -> u64 {
 }
 
 /// Clears what lies past `width`.
-pub(super) fn trim(row: &mut [u64], width: usize) {
+pub fn trim(row: &mut [u64], width: usize) {
     if let Some(last) = row.last_mut() {
         *last &= last_word_mask(width);
     }
 }
 
 /// Background becomes foreground and the reverse.
-pub(super) fn complement(row: &mut [u64], width: usize) {
+pub fn complement(row: &mut [u64], width: usize) {
     for word in row.iter_mut() {
         *word = !*word;
     }
@@ -29,21 +38,21 @@ pub(super) fn complement(row: &mut [u64], width: usize) {
 }
 
 /// `into |= from`.
-pub(super) fn or(into: &mut [u64], from: &[u64]) {
+pub fn or(into: &mut [u64], from: &[u64]) {
     for (a, b) in into.iter_mut().zip(from) {
         *a |= b;
     }
 }
 
 /// `into &= with`.
-pub(super) fn and(into: &mut [u64], with: &[u64]) {
+pub fn and(into: &mut [u64], with: &[u64]) {
     for (a, b) in into.iter_mut().zip(with) {
         *a &= b;
     }
 }
 
 /// `into |= from` moved by `columns` to the right (to higher columns); may set bits past the width.
-pub(super) fn or_moved_right(into: &mut [u64], from: &[u64], columns: usize) {
+pub fn or_moved_right(into: &mut [u64], from: &[u64], columns: usize) {
     let (words, bits) = (columns / 64, columns % 64);
     if words >= from.len() {
         return;
@@ -58,7 +67,7 @@ pub(super) fn or_moved_right(into: &mut [u64], from: &[u64], columns: usize) {
 }
 
 /// `into |= from` moved by `columns` to the left (to lower columns).
-pub(super) fn or_moved_left(into: &mut [u64], from: &[u64], columns: usize) {
+pub fn or_moved_left(into: &mut [u64], from: &[u64], columns: usize) {
     let (words, bits) = (columns / 64, columns % 64);
     let len = from.len();
     for i in 0..len.saturating_sub(words) {
@@ -71,7 +80,7 @@ pub(super) fn or_moved_left(into: &mut [u64], from: &[u64], columns: usize) {
 }
 
 /// Calls `run(start, end)` for every maximal run of set columns, half-open, left to right.
-pub(super) fn for_each_run(row: &[u64], width: usize, mut run: impl FnMut(usize, usize)) {
+pub fn for_each_run(row: &[u64], width: usize, mut run: impl FnMut(usize, usize)) {
     let mut start = None;
     let mut carry = 0;
     for (i, &word) in row.iter().enumerate() {
@@ -99,14 +108,6 @@ pub(super) fn for_each_run(row: &[u64], width: usize, mut run: impl FnMut(usize,
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    fn pack(row: &[bool]) -> Vec<u64> {
-        let mut words = vec![0; words_for(row.len())];
-        for (i, _) in row.iter().enumerate().filter(|(_, set)| **set) {
-            words[i / 64] |= 1 << (i % 64);
-        }
-        words
-    }
 
     fn unpack(words: &[u64], width: usize) -> Vec<bool> {
         (0..width).map(|i| words[i / 64] >> (i % 64) & 1 == 1).collect()

@@ -4,13 +4,13 @@
 //! `c` and `o` hold about `2 (2c + 1) + 2 (2o + 1)` rows of bits. Past the border of the scene nothing is
 //! added by a dilation and nothing is taken by an erosion: a building that the scene's edge cuts stays.
 
-use std::collections::VecDeque;
+pub mod bits;
 
-use super::bits;
+use std::collections::VecDeque;
 
 /// A disk of a radius in metres on pixels that need not be square.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Disk {
+struct Disk {
     /// Half width in columns at row offset 0, 1, ..; each row of the disk has `2 half + 1` pixels.
     half_widths_px: Vec<usize>,
 }
@@ -18,7 +18,7 @@ pub(super) struct Disk {
 impl Disk {
     /// The pixels whose centres are at most `radius_m` from the centre of the middle one.
     /// `None` where that is the middle one alone.
-    pub(super) fn new(radius_m: f64, gsd_m: (f64, f64)) -> Option<Self> {
+    fn new(radius_m: f64, gsd_m: (f64, f64)) -> Option<Self> {
         // Keeps "3 pixels of 0.1 m" inside a radius of 0.3 m.
         let radius_m = radius_m * (1.0 + 1e-9);
         let rows = (radius_m / gsd_m.1) as usize;
@@ -154,7 +154,7 @@ impl Pair {
 }
 
 /// Closing, then "no data is background" again, then opening.
-pub(super) struct Morphology {
+pub struct Morphology {
     closing: Option<Pair>,
     /// Which pixels hold data, for the rows inside the closing (`None`: all of them).
     valid: VecDeque<Option<Vec<u64>>>,
@@ -163,7 +163,7 @@ pub(super) struct Morphology {
 
 impl Morphology {
     /// Radii in metres; 0, or less than a pixel, does nothing.
-    pub(super) fn new(width: usize, gsd_m: (f64, f64), closing_m: f64, opening_m: f64) -> Self {
+    pub fn new(width: usize, gsd_m: (f64, f64), closing_m: f64, opening_m: f64) -> Self {
         let pair = |radius_m, erode_first| {
             Disk::new(radius_m, gsd_m).map(|disk| Pair::new(&disk, width, erode_first))
         };
@@ -175,17 +175,12 @@ impl Morphology {
     }
 
     /// Whether rows leave as they came, at once.
-    pub(super) fn is_identity(&self) -> bool {
+    pub fn is_identity(&self) -> bool {
         self.closing.is_none() && self.opening.is_none()
     }
 
     /// Takes the next row and which of its pixels hold data; hands on the rows that are done.
-    pub(super) fn push(
-        &mut self,
-        row: Vec<u64>,
-        valid: Option<Vec<u64>>,
-        out: &mut impl FnMut(Vec<u64>),
-    ) {
+    pub fn push(&mut self, row: Vec<u64>, valid: Option<Vec<u64>>, out: &mut impl FnMut(Vec<u64>)) {
         let Self { closing, valid: queue, opening } = self;
         let Some(closing) = closing else { return open(opening.as_mut(), row, out) };
         queue.push_back(valid);
@@ -193,7 +188,7 @@ impl Morphology {
     }
 
     /// No more rows will come.
-    pub(super) fn finish(&mut self, out: &mut impl FnMut(Vec<u64>)) {
+    pub fn finish(&mut self, out: &mut impl FnMut(Vec<u64>)) {
         let Self { closing, valid: queue, opening } = self;
         if let Some(closing) = closing {
             closing.finish(&mut |row| open(opening.as_mut(), masked(row, queue), out));
@@ -220,7 +215,6 @@ fn masked(mut row: Vec<u64>, queue: &mut VecDeque<Option<Vec<u64>>>) -> Vec<u64>
 
 #[cfg(test)]
 mod tests {
-    use super::super::bits::words_for;
     use super::*;
     use proptest::prelude::*;
 
@@ -228,17 +222,10 @@ mod tests {
 
     fn run(mask: &Mask, valid: &Mask, gsd_m: (f64, f64), closing_m: f64, opening_m: f64) -> Mask {
         let width = mask[0].len();
-        let pack = |row: &Vec<bool>| {
-            let mut words = vec![0; words_for(width)];
-            for (i, _) in row.iter().enumerate().filter(|(_, set)| **set) {
-                words[i / 64] |= 1 << (i % 64);
-            }
-            words
-        };
         let mut morphology = Morphology::new(width, gsd_m, closing_m, opening_m);
         let mut rows = Vec::new();
         for (row, valid) in mask.iter().zip(valid) {
-            morphology.push(pack(row), Some(pack(valid)), &mut |row| rows.push(row));
+            morphology.push(bits::pack(row), Some(bits::pack(valid)), &mut |row| rows.push(row));
         }
         morphology.finish(&mut |row| rows.push(row));
         rows.iter().map(|w| (0..width).map(|i| w[i / 64] >> (i % 64) & 1 == 1).collect()).collect()
