@@ -11,9 +11,11 @@ use geoseg::progress::Progress;
 const PIXEL_M: f64 = 0.3;
 const SIDE: usize = 200;
 
-/// (name, EPSG code, easting and northing of the scene's corner, units per metre along both): pixels of 0.3 m at 60 degrees north, in feet
-/// at 40.7.
-fn places() -> Vec<(&'static str, u32, (f64, f64), (f64, f64))> {
+/// Where a scene lies: name, EPSG code, easting and northing of its corner, units per metre along both.
+type Place = (&'static str, u32, (f64, f64), (f64, f64));
+
+/// Pixels of 0.3 m at 60 degrees north, in feet at 40.7.
+fn places() -> Vec<Place> {
     // Radii of the ellipsoid at 60 degrees, along and across the parallel.
     let (a, e2) = (6_378_137.0_f64, 0.006_694_379_990_141_f64);
     let (sin, cos) = 60.0_f64.to_radians().sin_cos();
@@ -61,7 +63,7 @@ struct Found {
     vertices: Vec<u64>,
 }
 
-fn polygonized(place: &(&str, u32, (f64, f64), (f64, f64)), options: &PolygonizeOptions) -> Found {
+fn polygonized(place: &Place, options: &PolygonizeOptions) -> Found {
     let (_, epsg, (x, y), per_metre) = *place;
     let folder = tempfile::tempdir().unwrap();
     let (scores_path, out) = (folder.path().join("s.tif"), folder.path().join("b.geojson"));

@@ -48,8 +48,9 @@ struct Hill {
 /// Hills of a mask, joined by and by.
 struct Hills {
     width: usize,
+    /// The hill that each pixel belongs to.
     of_pixel: Vec<u32>,
-    hills: Vec<Hill>,
+    all: Vec<Hill>,
 }
 
 /// Pixels of two hills that touch by a side.
@@ -134,13 +135,13 @@ impl Hills {
                 of_pixel[below] = hill;
             }
         }
-        Self { width, of_pixel, hills }
+        Self { width, of_pixel, all: hills }
     }
 
     fn find(&mut self, mut id: u32) -> u32 {
-        while self.hills[id as usize].parent != id {
-            let up = self.hills[id as usize].parent;
-            self.hills[id as usize].parent = self.hills[up as usize].parent;
+        while self.all[id as usize].parent != id {
+            let up = self.all[id as usize].parent;
+            self.all[id as usize].parent = self.all[up as usize].parent;
             id = up;
         }
         id
@@ -148,7 +149,7 @@ impl Hills {
 
     /// Joins hills whose pass is high beside the lower summit.
     fn join_by_passes(&mut self, widths: &[u16], neck: f64) {
-        if self.hills.len() < 2 {
+        if self.all.len() < 2 {
             return;
         }
         let mut passes = Vec::new();
@@ -160,7 +161,7 @@ impl Hills {
         passes.sort_by_key(|pass| Reverse(pass.half_width));
         for Pass { half_width, hills } in passes {
             let [a, b] = hills.map(|hill| self.find(hill));
-            let lower = self.hills[a as usize].summit.min(self.hills[b as usize].summit);
+            let lower = self.all[a as usize].summit.min(self.all[b as usize].summit);
             if a != b && f64::from(half_width) > neck * f64::from(lower) {
                 self.join(a, b);
             }
@@ -169,17 +170,17 @@ impl Hills {
 
     /// Makes two hills one, which keeps the name of the higher (of two alike: of the first).
     fn join(&mut self, a: u32, b: u32) {
-        let (summit_a, summit_b) = (self.hills[a as usize].summit, self.hills[b as usize].summit);
+        let (summit_a, summit_b) = (self.all[a as usize].summit, self.all[b as usize].summit);
         let (keep, gone) = if (summit_a, b) > (summit_b, a) { (a, b) } else { (b, a) };
-        self.hills[gone as usize].parent = keep;
+        self.all[gone as usize].parent = keep;
     }
 
     /// Labels from 1 on in reading order, 0 outside, and their number; `None` where there is one hill, or too many to count.
     fn labels(&mut self) -> Option<(Vec<u16>, u16)> {
-        let mut names = vec![0_u16; self.hills.len()];
+        let mut names = vec![0_u16; self.all.len()];
         let mut count = 0_u16;
         // Hills are numbered in the reading order of their first pixels.
-        for hill in 0..self.hills.len() as u32 {
+        for hill in 0..self.all.len() as u32 {
             let root = self.find(hill) as usize;
             if names[root] == 0 {
                 count = count.checked_add(1)?;
