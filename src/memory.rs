@@ -10,3 +10,12 @@ pub fn keep_freed() {
         libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
     }
 }
+
+/// Gives what is freed back to the system: after a stage that needed much, before one that needs other things.
+pub fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: takes a number of bytes to keep; any thread may call it at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

@@ -102,6 +102,7 @@ fn polygonized(place: &Place, options: &PolygonizeOptions) -> Found {
 fn same_everywhere(change: impl FnOnce(&mut PolygonizeOptions)) -> Found {
     let mut options = PolygonizeOptions {
         min_area_m2: 0.0,
+        min_width_m: 0.0,
         min_hole_m2: 0.0,
         split_neck: 0.0,
         ..PolygonizeOptions::default()
@@ -135,6 +136,9 @@ fn least_areas_are_square_metres() {
     assert_eq!(same_everywhere(|options| options.min_area_m2 = 4.2).counts, [5, 1, 0]);
     assert_eq!(same_everywhere(|options| options.min_area_m2 = 3.0).counts, [6, 0, 0]);
     assert_eq!(same_everywhere(|options| options.min_hole_m2 = 3.6).counts, [6, 0, 1]);
+    // The wire is 0.58 m wide on average (its ends count).
+    assert_eq!(same_everywhere(|options| options.min_width_m = 0.65).counts, [5, 1, 0]);
+    assert_eq!(same_everywhere(|options| options.min_width_m = 0.5).counts, [6, 0, 0]);
     assert_eq!(same_everywhere(|options| options.min_hole_m2 = 2.8).counts, [6, 0, 0]);
 }
 

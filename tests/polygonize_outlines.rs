@@ -97,7 +97,7 @@ fn town() -> impl Strategy<Value = Picture> {
 
 fn everything_kept() -> PolygonizeOptions {
     let options = PolygonizeOptions { min_area_m2: 0.0, min_hole_m2: 0.0, ..Default::default() };
-    PolygonizeOptions { split_neck: 0.0, ..options }
+    PolygonizeOptions { min_width_m: 0.0, split_neck: 0.0, ..options }
 }
 
 fn form() -> impl Strategy<Value = OutlineForm> {

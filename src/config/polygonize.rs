@@ -20,6 +20,8 @@ pub struct PolygonizeOptions {
     pub opening_m: f64,
     /// Smaller buildings are left out.
     pub min_area_m2: f64,
+    /// Buildings that are narrower on average (twice the area over the perimeter) are left out.
+    pub min_width_m: f64,
     /// Smaller holes are filled.
     pub min_hole_m2: f64,
     /// Along pixel edges, or through the pixels where the scores reach the threshold.
@@ -55,6 +57,7 @@ impl Default for PolygonizeOptions {
             closing_m: 0.0,
             opening_m: 0.0,
             min_area_m2: 5.0,
+            min_width_m: 0.6,
             min_hole_m2: 5.0,
             outline: OutlineForm::Subpixel,
             split_neck: 0.7,
@@ -71,6 +74,7 @@ impl PolygonizeOptions {
         Self {
             threshold,
             min_area_m2: 0.0,
+            min_width_m: 0.0,
             min_hole_m2: 0.0,
             outline: OutlineForm::Pixel,
             split_neck: 0.0,
@@ -104,6 +108,7 @@ impl PolygonizeOptions {
             ("closing_m", self.closing_m, MAX_RADIUS_M),
             ("opening_m", self.opening_m, MAX_RADIUS_M),
             ("min_area_m2", self.min_area_m2, f64::MAX),
+            ("min_width_m", self.min_width_m, f64::MAX),
             ("min_hole_m2", self.min_hole_m2, f64::MAX),
             ("split_min_m2", self.split_min_m2, f64::MAX),
             ("simplify_m", self.simplify_m, f64::MAX),

@@ -32,6 +32,7 @@ pub use strips::Batch;
 use crate::config::infer::InferenceConfig;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::memory;
 use crate::progress::Progress;
 use crate::scores::Strips;
 
@@ -160,6 +161,8 @@ pub fn run(
         }
     })?;
     bar.finish();
+    // Rows of a wide scene are hundreds of megabytes, of which polygons need nothing.
+    memory::give_back();
     let scored_pixels = strips.scored_pixels();
     if scored_pixels == 0 {
         return Err(Error::input(

@@ -90,6 +90,7 @@ pub(super) struct Finisher {
     grid: Grid,
     gsd_m: (f64, f64),
     min_area_m2: f64,
+    min_width_m: f64,
     min_hole_m2: f64,
     form: OutlineForm,
     /// Whether pixels that touch by a corner are one building.
@@ -122,6 +123,7 @@ impl Finisher {
             grid: grid.clone(),
             gsd_m,
             min_area_m2: options.min_area_m2,
+            min_width_m: options.min_width_m,
             min_hole_m2: options.min_hole_m2,
             form: options.outline,
             by_corners: options.connectivity == 8,
@@ -246,7 +248,7 @@ impl Finisher {
         regular
     }
 
-    /// `None` where it is too small.
+    /// `None` where it is too small or too narrow.
     pub(super) fn outline(
         &self,
         polygon: geo::Polygon<f64>,
@@ -254,7 +256,8 @@ impl Finisher {
         status: Status,
     ) -> Option<Outline> {
         let measures = measure(&polygon, &self.grid)?;
-        if measures.area_m2 < self.min_area_m2 {
+        let too_narrow = 2.0 * measures.area_m2 < self.min_width_m * measures.perimeter_m;
+        if measures.area_m2 < self.min_area_m2 || too_narrow {
             return None;
         }
         let rings = 1 + polygon.interiors().len();
