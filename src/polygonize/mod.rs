@@ -167,7 +167,7 @@ fn strip_rows(width: usize) -> usize {
 /// Reads strips on a thread of its own, one ahead of the work.
 fn read_ahead<'scope>(
     scope: &'scope std::thread::Scope<'scope, '_>,
-    source: Scores,
+    mut source: Scores,
     width: usize,
     height: usize,
 ) -> Receiver<Result<Vec<u8>>> {

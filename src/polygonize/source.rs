@@ -70,7 +70,7 @@ impl Scores {
     ///
     /// # Errors
     /// GDAL gives the band no more.
-    pub fn forget_blocks(&self) -> Result<()> {
+    pub fn forget_blocks(&mut self) -> Result<()> {
         self.band.forget_blocks()
     }
 

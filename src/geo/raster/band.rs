@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 use crate::geo::dataset;
 use crate::geo::grid::{Grid, Window};
 
+/// GDAL's name for virtual rasters.
+const MOSAIC: &str = "VRT";
+
 /// The first band of a raster, values untouched.
 pub struct Band {
     dataset: Dataset,
@@ -89,7 +92,12 @@ impl Band {
     ///
     /// # Errors
     /// GDAL gives the band no more.
-    pub fn forget_blocks(&self) -> Result<()> {
+    pub fn forget_blocks(&mut self) -> Result<()> {
+        // The files of a mosaic keep what they have, whatever the mosaic forgets, until it is closed.
+        if self.dataset.driver().short_name() == MOSAIC {
+            self.dataset = dataset::open(&self.path, false)?;
+            return Ok(());
+        }
         let band = self.dataset.rasterband(1).map_err(Error::gdal(&self.path))?;
         // SAFETY: the handle belongs to the open dataset, which nobody else uses; nothing was written to it.
         unsafe { gdal_sys::GDALFlushRasterCache(band.c_rasterband()) };
