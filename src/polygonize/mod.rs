@@ -121,8 +121,19 @@ pub fn append(
     let bar = progress.bar("polygonize", grid.height as u64, "rows");
     std::thread::scope(|scope| {
         let strips = read_ahead(scope, source, grid.width, grid.height);
-        let outlines = work_ahead(scope, strips, grid.width, &mut polygonizer, &bar);
-        outlines.iter().try_for_each(|outlines| scene.push(outlines?))
+        let mut work = Work { polygonizer: &mut polygonizer, width: grid.width, bar: &bar };
+        // A thread of a pool that waits for another one, which waits for the pool, may wait for ever.
+        if rayon::current_thread_index().is_some() {
+            return work.through(&strips, |outlines| scene.push(outlines).map(|()| true));
+        }
+        let (to_writer, outlines) = sync_channel(0);
+        let worker = scope.spawn(move || {
+            // Nobody listens after an error of the writer.
+            work.through(&strips, |outlines| Ok(to_writer.send(outlines).is_ok()))
+        });
+        outlines.into_iter().try_for_each(|outlines| scene.push(outlines))?;
+        // A panic of a thread is a panic of the program: its hook has already said what happened.
+        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
     bar.finish();
     let counts = polygonizer.counts();
@@ -193,29 +204,29 @@ fn read_ahead<'scope>(
     receiver
 }
 
-/// Turns strips into buildings on a thread of its own, beside the writing.
-fn work_ahead<'scope, 'env>(
-    scope: &'scope std::thread::Scope<'scope, 'env>,
-    strips: Receiver<Result<Vec<u8>>>,
+/// Turns strips into buildings.
+struct Work<'a> {
+    polygonizer: &'a mut Polygonizer,
     width: usize,
-    polygonizer: &'env mut Polygonizer,
-    bar: &'env Bar,
-) -> Receiver<Result<Vec<Outline>>> {
-    let (sender, receiver) = sync_channel(0);
-    scope.spawn(move || {
+    bar: &'a Bar,
+}
+
+impl Work<'_> {
+    /// Hands the buildings of each strip to `take`, for as long as that says to go on.
+    fn through(
+        &mut self,
+        strips: &Receiver<Result<Vec<u8>>>,
+        mut take: impl FnMut(Vec<Outline>) -> Result<bool>,
+    ) -> Result<()> {
         for strip in strips {
-            let failed = strip.is_err();
-            let rows = strip.as_ref().map_or(0, |strip| strip.len() / width.max(1));
-            let outlines = strip.map(|strip| polygonizer.push_rows(&strip));
-            if sender.send(outlines).is_err() || failed {
-                return;
+            let strip = strip?;
+            if !take(self.polygonizer.push_rows(&strip))? {
+                return Ok(());
             }
-            bar.inc(rows as u64);
+            self.bar.inc((strip.len() / self.width.max(1)) as u64);
         }
-        // Nobody listens after an error of the writer.
-        let _ = sender.send(Ok(polygonizer.finish()));
-    });
-    receiver
+        take(self.polygonizer.finish()).map(drop)
+    }
 }
 
 /// Writes the buildings of one or more scenes into one file.
