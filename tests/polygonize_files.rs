@@ -358,3 +358,22 @@ fn gdal_finds_the_same_polygons_in_a_real_mask() {
     let outlines = polygons_of(&mask, width, height, band.grid(), &PolygonizeOptions::default());
     assert!(outlines.iter().all(|outline| outline.polygon.is_valid()));
 }
+
+#[test]
+fn all_threads_of_the_pool_at_once_do_not_wait_for_themselves() {
+    let folder = tempfile::tempdir().unwrap();
+    let scores = write_village(folder.path(), Some(255.0));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let counts = rayon::broadcast(|thread| {
+            let out = folder.path().join(format!("{}.geojson", thread.index()));
+            let options = PolygonizeOptions::default();
+            let crs = OutputCrs::Auto;
+            run(&scores, &options, &out, crs, false, "scene", Progress::Hidden).unwrap().buildings
+        });
+        sender.send(counts).unwrap();
+    });
+    // Less than a second, unless it is for ever.
+    let counts = receiver.recv_timeout(std::time::Duration::from_secs(120)).unwrap();
+    assert!(counts.iter().all(|count| *count == 2), "{counts:?}");
+}
