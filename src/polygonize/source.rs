@@ -69,7 +69,7 @@ impl Scores {
     /// See [`Band::forget_blocks`].
     ///
     /// # Errors
-    /// GDAL gives the band no more.
+    /// The file is no longer there.
     pub fn forget_blocks(&mut self) -> Result<()> {
         self.band.forget_blocks()
     }

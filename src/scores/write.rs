@@ -25,7 +25,7 @@ impl ScoresWriter {
     /// # Errors
     /// GDAL cannot write there.
     pub fn create(out: &Path, grid: &Grid, scores: ScoresType) -> Result<Self> {
-        // Strips are read once or twice and deleted.
+        // Strips and the means of several models are copied or polygonized, and deleted.
         let compression = Compression::Passing;
         Ok(match scores {
             ScoresType::Uint8 => {
@@ -45,7 +45,7 @@ impl ScoresWriter {
     pub fn write_rows(&mut self, row: usize, scores: &[f32]) -> Result<()> {
         match self {
             Self::Bytes(writer) => {
-                // Rounded as `round` does, without a call for each; halves are exact in 64 bits.
+                // As `round` does it, without a call for each value: in 64 bits the sum is exact.
                 let byte = |score: &f32| {
                     let byte = (f64::from(score * SCALE) + 0.5) as u8;
                     if score.is_nan() { NODATA } else { byte }

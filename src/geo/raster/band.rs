@@ -91,7 +91,7 @@ impl Band {
     /// Forgets the decoded blocks that GDAL keeps of this band: for a reader that comes by once.
     ///
     /// # Errors
-    /// GDAL gives the band no more.
+    /// The file is no longer there.
     pub fn forget_blocks(&mut self) -> Result<()> {
         // The files of a mosaic keep what they have, whatever the mosaic forgets, until it is closed.
         if self.dataset.driver().short_name() == MOSAIC {

@@ -30,7 +30,7 @@ pub enum Compression {
     Jpeg,
     /// As they are.
     None,
-    /// Lossless, in a fourth of the time of deflate: for files that only pass something on.
+    /// Lossless, quick rather than small: for files that only pass something on.
     #[serde(skip)]
     Passing,
 }
