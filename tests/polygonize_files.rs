@@ -266,7 +266,7 @@ fn by_us(mask: &[u8], width: usize, height: usize, connectivity: u8) -> Vec<Ring
     let grid =
         Grid { transform: GeoTransform::PIXEL, crs: None, gsd_m: None, ..utm_grid(width, height) };
     let options = PolygonizeOptions { connectivity, ..PolygonizeOptions::exact(0.5) };
-    let outlines: Vec<Outline> = polygons_of(mask, width, height, &grid, &options);
+    let outlines: Vec<Outline> = polygons_of(&mask.to_vec().into(), &grid, &options);
     assert!(outlines.iter().all(|outline| outline.polygon.is_valid()));
     let mut found: Vec<Rings> = outlines
         .iter()
@@ -355,7 +355,7 @@ fn gdal_finds_the_same_polygons_in_a_real_mask() {
     let (ours, theirs) = (by_us(&mask, width, height, 4), by_gdal(&mask, width, height, 4));
     assert!(!ours.is_empty());
     assert_eq!(ours, theirs);
-    let outlines = polygons_of(&mask, width, height, band.grid(), &PolygonizeOptions::default());
+    let outlines = polygons_of(&mask.into(), band.grid(), &PolygonizeOptions::default());
     assert!(outlines.iter().all(|outline| outline.polygon.is_valid()));
 }
 

@@ -4,7 +4,7 @@ use geo::{Area, BoundingRect, Validation};
 use geoseg::geo::overlap::Shape;
 use geoseg::geo::{GeoTransform, Grid};
 use geoseg::polygonize::{
-    FULL, NODATA, Outline, OutlineForm, PolygonizeOptions, Polygonizer, polygons_of, score_of,
+    FULL, NODATA, Outline, OutlineForm, PolygonizeOptions, Polygonizer, Rows, polygons_of, score_of,
 };
 use proptest::prelude::*;
 
@@ -26,9 +26,13 @@ impl Picture {
         Self { width, height, scores: (0..width * height).map(at).collect() }
     }
 
+    fn rows(&self) -> Rows {
+        self.scores.clone().into()
+    }
+
     fn outlines(&self, gsd_m: (f64, f64), options: &PolygonizeOptions) -> Vec<Outline> {
         let grid = grid(self.width, self.height, gsd_m);
-        polygons_of(&self.scores, self.width, self.height, &grid, options)
+        polygons_of(&self.rows(), &grid, options)
     }
 
     /// Components of set pixels that touch by sides or corners.
@@ -192,18 +196,26 @@ proptest! {
         opening_m in prop_oneof![Just(0.0), Just(0.4)],
         outline in form(),
         split_neck in prop_oneof![Just(0.0), Just(0.8)],
+        walls in any::<bool>(),
     ) {
         let options = PolygonizeOptions {
             closing_m, opening_m, outline, split_neck, split_min_m2: 1.0, min_area_m2: 0.3, ..everything_kept()
         };
-        let whole = picture.outlines((0.3, 0.3), &options);
+        let grid = grid(picture.width, picture.height, (0.3, 0.3));
+        let walls = walls.then(|| {
+            let is_wall = |i: usize| (i % picture.width + 2 * (i / picture.width)) % 7 == 0;
+            (0..picture.scores.len()).map(|i| if is_wall(i) { FULL } else { 0 }).collect()
+        });
+        let all = Rows { walls, ..picture.rows() };
+        let whole = polygons_of(&all, &grid, &options);
         assert_valid(&whole);
         assert_apart(&whole);
-        let mut polygonizer =
-            Polygonizer::new(&grid(picture.width, picture.height, (0.3, 0.3)), &options);
+        let mut polygonizer = Polygonizer::new(&grid, &options);
         let mut strips = Vec::new();
-        for strip in picture.scores.chunks(rows * picture.width) {
-            strips.extend(polygonizer.push_rows(strip));
+        let size = rows * picture.width;
+        for (strip, scores) in picture.scores.chunks(size).enumerate() {
+            let walls = all.walls.as_ref().map(|walls| walls[strip * size..][..scores.len()].to_vec());
+            strips.extend(polygonizer.push_rows(&Rows { scores: scores.to_vec(), walls }));
         }
         strips.extend(polygonizer.finish());
         prop_assert_eq!(polygonizer.counts().buildings, strips.len() as u64);
@@ -331,7 +343,7 @@ fn small_buildings_go_and_small_holes_are_filled() {
         ..Default::default()
     };
     let mut polygonizer = Polygonizer::new(&grid(60, 40, (1.0, 1.0)), &options);
-    let mut outlines = polygonizer.push_rows(&picture.scores);
+    let mut outlines = polygonizer.push_rows(&picture.rows());
     outlines.extend(polygonizer.finish());
     assert_eq!(outlines.len(), 1);
     assert_eq!(outlines[0].polygon.interiors().len(), 1);
@@ -364,7 +376,7 @@ fn rotated_and_south_up_scenes_give_buildings_that_turn_the_right_way() {
         GeoTransform::PIXEL,
     ] {
         let grid = Grid { transform, gsd_m: None, ..grid(100, 100, (1.0, 1.0)) };
-        let outlines = polygons_of(&picture.scores, 100, 100, &grid, &PolygonizeOptions::default());
+        let outlines = polygons_of(&picture.rows(), &grid, &PolygonizeOptions::default());
         assert_eq!(outlines.len(), 1);
         assert_valid(&outlines);
         let centre = outlines[0].polygon.bounding_rect().unwrap().center();

@@ -27,7 +27,7 @@ fn metres(width: usize, height: usize, size: f64, (col, row): (f64, f64)) -> Gri
 }
 
 fn write(path: &Path, grid: &Grid, scores: ScoresType, value: impl Fn(usize, usize) -> f32) {
-    let mut writer = ScoresWriter::create(path, grid, scores).unwrap();
+    let mut writer = ScoresWriter::create(path, grid, 1, scores).unwrap();
     for row in 0..grid.height {
         let values: Vec<f32> = (0..grid.width).map(|col| value(col, row)).collect();
         writer.write_rows(row, &values).unwrap();
@@ -218,7 +218,8 @@ fn sample(place: &Place, name: &str, values: &[u8], nodata: Option<f64>) -> Path
     let path = place.path().join(name);
     let grid = metres(values.len(), 1, 1.0, (0.0, 0.0));
     let compression = geoseg::geo::Compression::Deflate;
-    let mut writer = RasterWriter::<u8>::create(&path, &grid, nodata, compression).unwrap();
+    let mut writer =
+        RasterWriter::<u8>::create(&path, &grid, &["building"], nodata, compression).unwrap();
     writer.write_rows(0, values).unwrap();
     writer.finish().unwrap();
     path
@@ -261,6 +262,7 @@ fn what_cannot_be_combined_is_refused_by_name() {
     let mut writer = ScoresWriter::create(
         &place.path().join("large.tif"),
         &metres(3, 1, 1.0, (0.0, 0.0)),
+        1,
         ScoresType::Float32,
     )
     .unwrap();

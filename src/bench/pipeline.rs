@@ -14,6 +14,7 @@ use crate::infer::{Batch, Input, Region};
 use crate::interrupt::Interrupt;
 use crate::model::ModelSpec;
 use crate::progress::Progress;
+use crate::scores::BANDS;
 use crate::truth::{BUILDING, Truth, TruthOptions};
 use crate::{infer, polygonize as polygons};
 
@@ -74,7 +75,8 @@ fn write_soft_scores(town: &Town, path: &Path) -> Result<()> {
     let grid = scene.grid();
     let buildings = read_footprints(&VectorSource::file(&town.footprints), grid.crs.as_ref())?;
     let truth = Truth::prepare(&buildings.polygons, None, grid, &TruthOptions::default())?;
-    let mut writer = RasterWriter::<u8>::create(path, grid, None, Compression::Deflate)?;
+    let mut writer =
+        RasterWriter::<u8>::create(path, grid, &BANDS[..1], None, Compression::Deflate)?;
     for row in (0..grid.height).step_by(STRIP_PX) {
         let rows = row..(row + STRIP_PX).min(grid.height);
         let around = rows.start.saturating_sub(BLUR_PX)..(rows.end + BLUR_PX).min(grid.height);

@@ -17,6 +17,7 @@ use crate::geo::{Compression, RasterWriter, Scene, Window};
 use crate::infer::{Input, Region, load_scorer};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
+use crate::scores::BANDS;
 use crate::synth::{self, SynthOptions};
 use crate::tiles::TileSet;
 use crate::train::batches::Batches;
@@ -59,7 +60,8 @@ fn write_scores(town: &Town, path: &Path) -> Result<()> {
     let grid = scene.grid();
     let buildings = read_footprints(&VectorSource::file(&town.footprints), grid.crs.as_ref())?;
     let truth = Truth::prepare(&buildings.polygons, None, grid, &TruthOptions::default())?;
-    let mut writer = RasterWriter::<u8>::create(path, grid, Some(255.0), Compression::Deflate)?;
+    let mut writer =
+        RasterWriter::<u8>::create(path, grid, &BANDS[..1], Some(255.0), Compression::Deflate)?;
     for row in (0..grid.height).step_by(STRIP_PX) {
         let height = STRIP_PX.min(grid.height - row);
         let window = Window { col: 0, row, width: grid.width, height };

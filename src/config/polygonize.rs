@@ -29,6 +29,9 @@ pub struct PolygonizeOptions {
     /// Buildings that touch come apart where the width of the neck between them is at most this share of that of the narrower
     /// one, 0..=1. 0: they stay one.
     pub split_neck: f64,
+    /// Buildings that touch come apart along pixels that are a wall with this probability, 0..=1, where a model with a class `boundary`
+    /// or `contact` says so. 0: walls are not looked at.
+    pub split_wall: f64,
     /// No building is split into smaller parts than this.
     pub split_min_m2: f64,
     /// How far a simplified outline may stray from the outline along or through the pixels. Along pixel edges anything above 0 is
@@ -61,6 +64,7 @@ impl Default for PolygonizeOptions {
             min_hole_m2: 5.0,
             outline: OutlineForm::Subpixel,
             split_neck: 0.7,
+            split_wall: 0.5,
             split_min_m2: 15.0,
             simplify_m: 0.5,
             regularize: Regularize::default(),
@@ -78,6 +82,7 @@ impl PolygonizeOptions {
             min_hole_m2: 0.0,
             outline: OutlineForm::Pixel,
             split_neck: 0.0,
+            split_wall: 0.0,
             simplify_m: 0.0,
             ..Self::default()
         }
@@ -103,6 +108,10 @@ impl PolygonizeOptions {
         if !(0.0..=1.0).contains(&self.split_neck) {
             let problem = format!("{} is not a share; choose 0 to 1", self.split_neck);
             return Err(Error::config("polygonize.split_neck", problem));
+        }
+        if !(0.0..=1.0).contains(&self.split_wall) {
+            let problem = format!("{} is not a probability; choose 0 to 1", self.split_wall);
+            return Err(Error::config("polygonize.split_wall", problem));
         }
         let lengths_and_areas = [
             ("closing_m", self.closing_m, MAX_RADIUS_M),
@@ -146,6 +155,7 @@ mod tests {
             ("connectivity", PolygonizeOptions { connectivity: 6, ..Default::default() }),
             ("connectivity", PolygonizeOptions { connectivity: 8, ..Default::default() }),
             ("split_neck", PolygonizeOptions { split_neck: 1.1, ..Default::default() }),
+            ("split_wall", PolygonizeOptions { split_wall: -0.1, ..Default::default() }),
             ("opening_m", PolygonizeOptions { opening_m: -1.0, ..Default::default() }),
             ("closing_m", PolygonizeOptions { closing_m: 1e9, ..Default::default() }),
             ("simplify_m", PolygonizeOptions { simplify_m: f64::NAN, ..Default::default() }),

@@ -170,8 +170,9 @@ fn class_of(spec: &ModelSpec, name: Option<&str>) -> Result<usize> {
 impl Subject {
     /// The pixels with data whose probability reaches `threshold`.
     fn predicted(&self, logits: &[f32], class: usize, threshold: f64) -> Vec<bool> {
-        let scores = infer::probabilities(logits, &self.window.batch, class, &self.spec);
-        let pixels = scores.into_iter().zip(&self.window.valid);
+        let px = self.window.valid.len();
+        let scores = infer::probabilities(logits, px, class, &self.spec);
+        let pixels = scores.zip(&self.window.valid);
         pixels.map(|(score, valid)| *valid && f64::from(score) >= threshold).collect()
     }
 }

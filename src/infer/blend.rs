@@ -12,7 +12,7 @@ use crate::scores::Strips;
 
 /// What the network's side sends, in order.
 pub enum Message {
-    /// Probabilities of windows, `[n, row, col]`.
+    /// Probabilities of windows, `[n, band, row, col]`.
     Scores {
         /// First (column, row) of each window.
         positions: Vec<(isize, isize)>,
@@ -32,10 +32,11 @@ pub struct Blender {
     /// First column and row of the region.
     origin: (usize, usize),
     width: usize,
+    bands: usize,
     window_px: usize,
     /// The row of `sums`' first line.
     top: usize,
-    /// Weighted sums `[row, col]` of the rows from `top` on: at most `window_px` x region width.
+    /// Weighted sums `[row, band, col]` of the rows from `top` on: at most `window_px` x bands x region width.
     sums: Vec<f32>,
 }
 
@@ -52,7 +53,8 @@ impl Blender {
             width: grid.width,
             window_px: plan.cols.window_px,
             top: plan.rows.from + strips.rows_done(),
-            sums: Vec::with_capacity(plan.cols.window_px * grid.width),
+            sums: Vec::with_capacity(plan.cols.window_px * strips.bands() * grid.width),
+            bands: strips.bands(),
             strips,
         }
     }
@@ -62,8 +64,11 @@ impl Blender {
         match message {
             Message::Scores { positions, scores } => {
                 let area = self.window_px * self.window_px;
-                for (&position, scores) in positions.iter().zip(scores.chunks_exact(area)) {
-                    self.add(position, scores);
+                let windows = scores.chunks_exact(self.bands * area);
+                for (&position, scores) in positions.iter().zip(windows) {
+                    for (band, scores) in scores.chunks_exact(area).enumerate() {
+                        self.add(position, band, scores);
+                    }
                 }
                 Ok(None)
             }
@@ -71,7 +76,8 @@ impl Blender {
         }
     }
 
-    fn add(&mut self, (left, top): (isize, isize), scores: &[f32]) {
+    /// Adds a band of a window.
+    fn add(&mut self, (left, top): (isize, isize), band: usize, scores: &[f32]) {
         let side = self.window_px;
         // The part of the window inside the region's columns.
         let first = (self.origin.0 as isize - left).clamp(0, side as isize) as usize;
@@ -86,10 +92,11 @@ impl Blender {
             if row < self.top as isize || row >= last_row as isize {
                 continue;
             }
-            let start = (row as usize - self.top) * self.width;
-            if self.sums.len() < start + self.width {
-                self.sums.resize(start + self.width, 0.0);
+            let row_at = (row as usize - self.top) * self.bands;
+            if self.sums.len() < (row_at + self.bands) * self.width {
+                self.sums.resize((row_at + self.bands) * self.width, 0.0);
             }
+            let start = (row_at + band) * self.width;
             let row_weight = self.weights[offset];
             let sums = &mut self.sums[start + col..start + col + (end - first)];
             let weights = &self.weights[first..end];
@@ -101,15 +108,16 @@ impl Blender {
 
     fn write(&mut self, rows: &FinishedRows) -> Result<usize> {
         let count = rows.wanted.len() / self.width;
-        let size = count * self.width;
+        let size = count * self.bands * self.width;
         if self.sums.len() < size {
             self.sums.resize(size, 0.0);
         }
         let first = rows.row - self.origin.1;
         let row_sums = &self.row_sums[first..first + count];
-        self.strips.write_rows(count, |row, scores| {
-            let at = row * self.width..(row + 1) * self.width;
-            let done = self.sums[at.clone()].iter().zip(&rows.wanted[at]).zip(&self.col_sums);
+        self.strips.write_rows(count, |row, band, scores| {
+            let sums = &self.sums[(row * self.bands + band) * self.width..][..self.width];
+            let wanted = &rows.wanted[row * self.width..(row + 1) * self.width];
+            let done = sums.iter().zip(wanted).zip(&self.col_sums);
             for (score, ((sum, wanted), col_sum)) in scores.iter_mut().zip(done) {
                 let mean = (sum / (row_sums[row] * col_sum)).clamp(0.0, 1.0);
                 *score = if *wanted { mean } else { f32::NAN };

@@ -7,6 +7,7 @@
 //! score a scene (`ensemble`).
 
 mod blend;
+mod classes;
 mod ensemble;
 mod input;
 mod network;
@@ -22,9 +23,10 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
+pub use classes::{ScoredClasses, probabilities, scored_class};
 pub use ensemble::Ensemble;
 pub use input::{BoundingBox, Input, Region};
-pub use network::{Scorer, load_scorer, probabilities, scored_class};
+pub use network::{Scorer, load_scorer};
 pub use photo::{ScoredPhoto, score_photo};
 pub use single::SingleWindow;
 pub use strips::Batch;
@@ -74,7 +76,8 @@ impl Report {
 /// Scores one scene into [`Strips`] in the folder `out`. Rows that are there already, of an earlier run with the same input, model and
 /// configuration, are kept, and the result is that of a run which was not interrupted.
 ///
-/// `score` gets a [`Batch`] of normalised windows and returns a probability per pixel, `[n, row, col]`.
+/// `score` gets a [`Batch`] of normalised windows and returns a probability per pixel and band of the model's [`ScoredClasses`],
+/// `[n, band, row, col]`.
 /// The result does not depend on the batch size or the number of threads.
 ///
 /// # Errors
@@ -92,7 +95,8 @@ pub fn run(
     let plan = input.plan(config);
     let region = input.region();
     let gsd_m = input.output_grid().gsd_m;
-    let strips = Strips::open(out, &input.output_grid(), config.scores)?;
+    let bands = ScoredClasses::of(input.spec())?.bands();
+    let strips = Strips::open(out, &input.output_grid(), bands, config.scores)?;
     let rows_done = strips.rows_done();
     if rows_done > 0 {
         tracing::info!(

@@ -52,7 +52,9 @@ pub fn score_photo(
         pixels: normalised.collect(),
     };
     let scores = scorer(&batch)?;
-    let mut probabilities = stretched(&scores, side_px, (pixels.width, pixels.height));
+    // The first band: a photo's walls are nobody's business.
+    let mut probabilities =
+        stretched(&scores[..side_px * side_px], side_px, (pixels.width, pixels.height));
     for (probability, valid) in probabilities.iter_mut().zip(&pixels.valid) {
         if !valid {
             *probability = 0.0;

@@ -19,7 +19,7 @@ pub fn with_views(mut scorer: Scorer, config: &InferenceConfig) -> Scorer {
     }
     Box::new(move |batch: &Batch| {
         let side = batch.window_px;
-        let mut means = Means::new(mean, batch.positions.len() * side * side);
+        let mut means: Option<Means> = None;
         for scale in &scales {
             let side_px = scaled_px(side, *scale);
             let resized = Resampler::new(side, side_px).apply(&batch.pixels);
@@ -32,10 +32,12 @@ pub fn with_views(mut scorer: Scorer, config: &InferenceConfig) -> Scorer {
                     pixels: symmetry.apply(&resized, side_px),
                 };
                 let scores = symmetry.inverse().apply(&scorer(&view)?, side_px);
-                means.add(&back.apply(&scores), 1.0, FLOAT_STEP);
+                let scores = back.apply(&scores);
+                let means = means.get_or_insert_with(|| Means::new(mean, scores.len()));
+                means.add(&scores, 1.0, FLOAT_STEP);
             }
         }
-        Ok(means.finish())
+        Ok(means.map_or_else(Vec::new, |means| means.finish()))
     })
 }
 

@@ -198,8 +198,9 @@ fn see<B: Kernels>(
     let heads = network.heads(Tensor::from_data(data, device), Mode::Eval);
     let values = |data: TensorData| data.iter::<f32>().collect::<Vec<f32>>();
     let present = heads.image.map(|image| values(sigmoid(image.class).into_data()));
+    let logits = values(heads.logits.into_data());
     Seen {
-        pixels: infer::probabilities(&values(heads.logits.into_data()), &batch, class, spec),
+        pixels: infer::probabilities(&logits, side * side, class, spec).collect(),
         class: present.and_then(|present| present.first().copied()),
     }
 }

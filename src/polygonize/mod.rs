@@ -35,7 +35,7 @@ use serde::Serialize;
 
 pub use crate::config::polygonize::{OutlineForm, PolygonizeOptions};
 pub use outline::{Confidence, Outline, Status};
-pub use source::{Kind, Scores};
+pub use source::{Kind, Rows, Scores};
 pub use stream::{Counts, Polygonizer, polygons_of};
 pub use threshold::{FULL, NODATA, score_of};
 
@@ -115,8 +115,9 @@ pub fn append(
     }
     // A mask does not say where between two pixels the wall stands.
     let outline = if source.kind() == Kind::Mask { OutlineForm::Pixel } else { options.outline };
-    let mut polygonizer =
-        Polygonizer::new(&grid, &PolygonizeOptions { outline, ..options.clone() });
+    let split_wall = if source.tells_walls() { options.split_wall } else { 0.0 };
+    let options = &PolygonizeOptions { outline, split_wall, ..options.clone() };
+    let mut polygonizer = Polygonizer::new(&grid, options);
     let mut scene = writer.scene(scene_name, source.date(), grid.crs.as_ref())?;
     let bar = progress.bar("polygonize", grid.height as u64, "rows");
     std::thread::scope(|scope| {
@@ -181,7 +182,7 @@ fn read_ahead<'scope>(
     mut source: Scores,
     width: usize,
     height: usize,
-) -> Receiver<Result<Vec<u8>>> {
+) -> Receiver<Result<Rows>> {
     let (sender, receiver) = sync_channel(0);
     scope.spawn(move || {
         let rows = strip_rows(width);
@@ -215,7 +216,7 @@ impl Work<'_> {
     /// Hands the buildings of each strip to `take`, for as long as that says to go on.
     fn through(
         &mut self,
-        strips: &Receiver<Result<Vec<u8>>>,
+        strips: &Receiver<Result<Rows>>,
         mut take: impl FnMut(Vec<Outline>) -> Result<bool>,
     ) -> Result<()> {
         for strip in strips {
@@ -223,7 +224,7 @@ impl Work<'_> {
             if !take(self.polygonizer.push_rows(&strip))? {
                 return Ok(());
             }
-            self.bar.inc((strip.len() / self.width.max(1)) as u64);
+            self.bar.inc((strip.scores.len() / self.width.max(1)) as u64);
         }
         take(self.polygonizer.finish()).map(drop)
     }

@@ -98,6 +98,7 @@ pub(super) struct Finisher {
     /// The threshold as a score.
     level: f64,
     split: Option<Rule>,
+    by_walls: bool,
     /// 0: outlines stay raw.
     tolerance_m: f64,
     regularize: Regularize,
@@ -117,7 +118,9 @@ impl Finisher {
             OutlineForm::Subpixel => 0.0,
         };
         let simplified = options.simplify_m > 0.0;
-        let split = (options.split_neck > 0.0)
+        // What touches by a corner only has no wall between.
+        let by_walls = options.split_wall > 0.0 && options.connectivity == 4;
+        let split = (options.split_neck > 0.0 || by_walls)
             .then_some(Rule { neck: options.split_neck, min_part_m2: options.split_min_m2 });
         Self {
             grid: grid.clone(),
@@ -129,6 +132,7 @@ impl Finisher {
             by_corners: options.connectivity == 8,
             level: options.threshold * f64::from(FULL),
             split,
+            by_walls,
             tolerance_m: if simplified { options.simplify_m.max(least_m) } else { 0.0 },
             regularize: options.regularize,
         }
@@ -152,6 +156,11 @@ impl Finisher {
     /// How far above its first pixel an outline may reach, px.
     pub(super) fn reach_px(&self) -> f64 {
         2.0 + 2.0 * (self.tolerance_m + self.regularize.tolerance_m) / self.gsd_m.1
+    }
+
+    /// Whether touching buildings come apart along walls, where these are known.
+    pub(super) fn splits_by_walls(&self) -> bool {
+        self.by_walls
     }
 
     /// Whether outlines stray from the pixels, so that two may overlap.

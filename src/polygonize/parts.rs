@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::patch::ScoreWindow;
+use super::patch::{Known, ScoreWindow};
 use super::rings::Rings;
 use super::sweep::{Run, Sweep, Traced};
 use super::threshold::NODATA;
@@ -38,7 +38,8 @@ impl Parts {
         rule: &Rule,
     ) -> Option<Self> {
         let inside = inside(rings, window);
-        let (labels, count) = watershed(&inside, window.width, gsd_m, rule)?;
+        let walls = window.walls.as_deref();
+        let (labels, count) = watershed(&inside, walls, window.width, gsd_m, rule)?;
         let boxes = boxes(&labels, window.width, count);
         let buildings =
             boxes.iter().zip(1..).map(|(at, label)| Part::new(label, at, &labels, window));
@@ -112,7 +113,7 @@ impl Part {
                     }
                 }
             }
-            sweep.push(&runs, &[], &mut |part| traced.push(part));
+            sweep.push(&runs, Known::default(), &mut |part| traced.push(part));
         }
         sweep.finish(&mut |part| traced.push(part));
         let rings = Rings::new(traced.first()?)?;

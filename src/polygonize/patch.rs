@@ -9,6 +9,15 @@ use super::threshold::NODATA;
 const MOST_PIXELS: u64 = 16 << 20;
 const MOST_BOX_PIXELS: u64 = 64 << 20;
 
+/// What is known of the pixels of a row.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known<'a> {
+    /// The score of each; empty where scores are not kept.
+    pub(super) scores: &'a [u8],
+    /// Columns `start..end` of walls, left to right.
+    pub(super) walls: &'a [(u32, u32)],
+}
+
 /// Scores of `scores[at..]` from column `start` to `end` of a row.
 #[derive(Clone, Copy, Debug)]
 struct Span {
@@ -23,16 +32,23 @@ struct Span {
 pub(super) struct Patch {
     spans: Vec<Span>,
     scores: Vec<u8>,
+    /// Row and columns `start..end` of walls among its pixels.
+    walls: Vec<[u32; 3]>,
     pixels: u64,
     /// It grew too large and keeps nothing.
     given_up: bool,
 }
 
 impl Patch {
-    /// Adds the pixels of a run and their neighbours in its row. `scores` are those of the whole row.
-    pub(super) fn add_run(&mut self, row: u32, run: &Run, scores: &[u8]) {
+    /// Adds the pixels of a run and their neighbours in its row. `known` is of the whole row.
+    pub(super) fn add_run(&mut self, row: u32, run: &Run, known: Known) {
         self.pixels += u64::from(run.end - run.start);
+        let scores = known.scores;
         self.add(row, run.start.saturating_sub(1), (run.end + 1).min(scores.len() as u32), scores);
+        let first = known.walls.partition_point(|&(_, end)| end <= run.start);
+        for &(start, end) in known.walls[first..].iter().take_while(|wall| wall.0 < run.end) {
+            self.walls.push([row, start.max(run.start), end.min(run.end)]);
+        }
         self.check_size();
     }
 
@@ -65,6 +81,7 @@ impl Patch {
         let moved = self.scores.len();
         self.spans.extend(other.spans.iter().map(|span| Span { at: span.at + moved, ..*span }));
         self.scores.extend_from_slice(&other.scores);
+        self.walls.append(&mut other.walls);
         self.check_size();
     }
 
@@ -93,7 +110,15 @@ impl Patch {
             let len = (span.end - span.start) as usize;
             scores[start..start + len].copy_from_slice(&self.scores[span.at..span.at + len]);
         }
-        Some(ScoreWindow { col, row, width, height, scores })
+        let walls = (!self.walls.is_empty()).then(|| {
+            let mut walls = vec![false; width * height];
+            for [row, start, end] in &self.walls {
+                let at = (row - top + 1) as usize * width + (start - left + 1) as usize;
+                walls[at..at + (end - start) as usize].fill(true);
+            }
+            walls
+        });
+        Some(ScoreWindow { col, row, width, height, scores, walls })
     }
 }
 
@@ -107,6 +132,8 @@ pub(super) struct ScoreWindow {
     pub(super) height: usize,
     /// `[row, col]`.
     pub(super) scores: Vec<u8>,
+    /// Which pixels are walls, `[row, col]`; absent where none is.
+    pub(super) walls: Option<Vec<bool>>,
 }
 
 impl ScoreWindow {

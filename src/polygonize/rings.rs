@@ -96,6 +96,7 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
+    use super::super::patch::Known;
     use super::super::sweep::{Block, Run, Sweep};
     use super::*;
     use proptest::prelude::*;
@@ -119,7 +120,7 @@ mod tests {
         let mut sweep = Sweep::default();
         trace_with(&mut sweep, |sweep, done| {
             for runs in runs(mask) {
-                sweep.push(&runs, &[], &mut |traced| done(traced));
+                sweep.push(&runs, Known::default(), &mut |traced| done(traced));
             }
         })
     }
@@ -245,11 +246,15 @@ mod tests {
         ) {
             let scores: Vec<Vec<u8>> =
                 mask.iter().map(|row| row.iter().map(|set| if *set { 200 } else { 100 }).collect()).collect();
-            let rows: Vec<_> = runs(&mask).into_iter().zip(scores).collect();
+            let walls = (0..).map(|row| (0..60).map(move |i| (3 * i + row % 3, 3 * i + row % 3 + 1)).collect::<Vec<_>>());
+            let rows: Vec<_> = runs(&mask).into_iter().zip(scores).zip(walls).collect();
+            fn known<'a>(scores: &'a [u8], walls: &'a [(u32, u32)]) -> Known<'a> {
+                Known { scores, walls }
+            }
             let mut sweep = Sweep::new(neighbours, true);
             let one = trace_with(&mut sweep, |sweep, done| {
-                for (runs, scores) in &rows {
-                    sweep.push(runs, scores, &mut |traced| done(traced));
+                for ((runs, scores), walls) in &rows {
+                    sweep.push(runs, known(scores, walls), &mut |traced| done(traced));
                 }
             });
             let mut sweep = Sweep::new(neighbours, true);
@@ -257,11 +262,11 @@ mod tests {
                 let mut left = rows.as_slice();
                 let mut inside = Vec::new();
                 for height in heights.iter().cycle() {
-                    let Some(((runs, scores), _)) = left.split_first() else { break };
+                    let Some((((runs, scores), walls), _)) = left.split_first() else { break };
                     let (rows, below) = left.split_at((*height).min(left.len()));
-                    let mut block = Block::new(sweep, sweep.row(), runs, scores);
-                    for (runs, scores) in &rows[1..] {
-                        block.push(runs, scores, &mut |traced| inside.push(traced));
+                    let mut block = Block::new(sweep, sweep.row(), runs, known(scores, walls));
+                    for ((runs, scores), walls) in &rows[1..] {
+                        block.push(runs, known(scores, walls), &mut |traced| inside.push(traced));
                     }
                     sweep.append(block, &mut |traced| done(traced));
                     left = below;
@@ -272,7 +277,15 @@ mod tests {
             for ((a, rings_a), (b, rings_b)) in one.iter().zip(&blocks) {
                 prop_assert_eq!((a.first, a.pixels, a.score_sum, a.score_min), (b.first, b.pixels, b.score_sum, b.score_min));
                 prop_assert_eq!(rings_a, rings_b);
-                prop_assert_eq!(&a.patch.window().unwrap().scores, &b.patch.window().unwrap().scores);
+                let [a, b] = [a, b].map(|traced| traced.patch.window().unwrap());
+                prop_assert_eq!(&a.scores, &b.scores);
+                prop_assert_eq!(&a.walls, &b.walls);
+                let wall = |at: usize| {
+                    let (col, row) = (a.col + (at % a.width) as i64, a.row + (at / a.width) as i64);
+                    (col - row).rem_euclid(3) == 0
+                };
+                let walls = (0..a.scores.len()).map(|at| a.scores[at] == 200 && wall(at));
+                prop_assert!(a.walls.unwrap_or(vec![false; a.scores.len()]).into_iter().eq(walls));
             }
         }
     }

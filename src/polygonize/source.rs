@@ -5,7 +5,7 @@ use std::path::Path;
 use super::threshold::{FULL, NODATA, score_of};
 use crate::error::{Error, Result};
 use crate::geo::{Band, Grid, Window};
-use crate::scores::provenance;
+use crate::scores::{BANDS, provenance};
 
 /// How the values of a raster stand for scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +22,26 @@ pub enum Kind {
 pub struct Scores {
     band: Band,
     kind: Kind,
+    walls: Option<Band>,
+}
+
+/// Rows of a scores raster, 0..=254 for 0..=1 and 255 for no data.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    /// Of a building.
+    pub scores: Vec<u8>,
+    /// Of a wall, where the raster says so.
+    pub walls: Option<Vec<u8>>,
+}
+
+impl From<Vec<u8>> for Rows {
+    fn from(scores: Vec<u8>) -> Self {
+        Self { scores, walls: None }
+    }
 }
 
 impl Scores {
-    /// Opens the first band of a raster.
+    /// Opens the first band of a raster, and the one named [`BANDS`]`[1]` if there is one.
     ///
     /// # Errors
     /// The file is missing, no raster, or of another value type than uint8, float32 and float64.
@@ -46,7 +62,8 @@ impl Scores {
                 "give the raster that `geoseg infer --scores` writes",
             ));
         };
-        Ok(Self { band, kind })
+        let walls = if kind == Kind::Mask { None } else { Band::open_named(path, BANDS[1])? };
+        Ok(Self { band, kind, walls })
     }
 
     /// Where the pixels lie.
@@ -57,6 +74,11 @@ impl Scores {
     /// How values stand for scores.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Whether it says where walls are.
+    pub fn tells_walls(&self) -> bool {
+        self.walls.is_some()
     }
 
     /// When the scene was taken, where the scores say so.
@@ -71,7 +93,8 @@ impl Scores {
     /// # Errors
     /// The file is no longer there.
     pub fn forget_blocks(&mut self) -> Result<()> {
-        self.band.forget_blocks()
+        self.band.forget_blocks()?;
+        self.walls.as_mut().map_or(Ok(()), Band::forget_blocks)
     }
 
     /// Rows `row..row + rows` as scores. Floating point is rounded to what a byte holds (1/254), so both forms
@@ -79,23 +102,28 @@ impl Scores {
     ///
     /// # Errors
     /// The file is damaged there.
-    pub fn read_rows(&self, row: usize, rows: usize) -> Result<Vec<u8>> {
+    pub fn read_rows(&self, row: usize, rows: usize) -> Result<Rows> {
         let window = Window { col: 0, row, width: self.grid().width, height: rows };
-        match self.kind {
-            Kind::Scores => self.band.read_u8(window),
-            Kind::Mask => {
-                let mut values = self.band.read_u8(window)?;
-                for value in &mut values {
-                    *value = if *value == 0 { 0 } else { FULL };
-                }
-                Ok(values)
+        let read = |band: &Band| read(band, self.kind, window);
+        Ok(Rows { scores: read(&self.band)?, walls: self.walls.as_ref().map(read).transpose()? })
+    }
+}
+
+fn read(band: &Band, kind: Kind, window: Window) -> Result<Vec<u8>> {
+    match kind {
+        Kind::Scores => band.read_u8(window),
+        Kind::Mask => {
+            let mut values = band.read_u8(window)?;
+            for value in &mut values {
+                *value = if *value == 0 { 0 } else { FULL };
             }
-            Kind::Probabilities => {
-                let nodata = self.band.nodata().map(|value| value as f32);
-                let values = self.band.read_f32(window)?;
-                let score = |value| if Some(value) == nodata { NODATA } else { score_of(value) };
-                Ok(values.into_iter().map(score).collect())
-            }
+            Ok(values)
+        }
+        Kind::Probabilities => {
+            let nodata = band.nodata().map(|value| value as f32);
+            let values = band.read_f32(window)?;
+            let score = |value| if Some(value) == nodata { NODATA } else { score_of(value) };
+            Ok(values.into_iter().map(score).collect())
         }
     }
 }

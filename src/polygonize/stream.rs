@@ -6,6 +6,8 @@ use rayon::prelude::*;
 
 use super::neighbours::Neighbours;
 use super::outline::{Finished, Finisher, Outline};
+use super::patch::Known;
+use super::source::Rows;
 use super::sweep::{Block, Neighbourhood, Run, Sweep, Traced};
 use super::threshold::{foreground, lowest_score, valid};
 use crate::config::polygonize::PolygonizeOptions;
@@ -33,9 +35,11 @@ pub struct Counts {
 pub struct Polygonizer {
     width: usize,
     lowest_score: u8,
+    /// Of a wall; absent where walls split nothing.
+    lowest_wall: Option<u8>,
     morphology: Morphology,
-    /// Scores of the rows inside the morphology, uppermost first.
-    scores: VecDeque<Vec<u8>>,
+    /// Scores and walls of the rows inside the morphology, uppermost first.
+    waiting_rows: VecDeque<(Vec<u8>, Walls)>,
     sweep: Sweep,
     finisher: Finisher,
     /// Finished buildings by their first pixel.
@@ -59,8 +63,9 @@ impl Polygonizer {
         Self {
             width: grid.width,
             lowest_score: lowest_score(options.threshold),
+            lowest_wall: finisher.splits_by_walls().then(|| lowest_score(options.split_wall)),
             morphology: Morphology::new(grid.width, gsd_m, options.closing_m, options.opening_m),
-            scores: VecDeque::new(),
+            waiting_rows: VecDeque::new(),
             sweep,
             finisher,
             waiting: BTreeMap::new(),
@@ -69,20 +74,38 @@ impl Polygonizer {
         }
     }
 
-    /// Takes the next rows of scores (`width` values each, 0..=254 for 0..=1, 255 for no data) and returns the
-    /// buildings that are ready.
-    pub fn push_rows(&mut self, scores: &[u8]) -> Vec<Outline> {
+    /// Takes the next rows (`width` values each) and returns the buildings that are ready.
+    pub fn push_rows(&mut self, rows: &Rows) -> Vec<Outline> {
+        self.push(&rows.scores, rows.walls.as_deref())
+    }
+
+    fn push(&mut self, scores: &[u8], walls: Option<&[u8]>) -> Vec<Outline> {
         debug_assert!(scores.len().is_multiple_of(self.width.max(1)), "whole rows");
         if self.width == 0 {
             return Vec::new();
         }
+        let width = self.width;
+        let walls = walls.zip(self.lowest_wall);
+        let walls_of = |row: usize| {
+            walls.map_or_else(Walls::new, |(walls, lowest)| {
+                walls_of(&walls[row * width..(row + 1) * width], lowest)
+            })
+        };
+        let rows = scores.par_chunks_exact(width).enumerate().with_min_len(MIN_ROWS_PER_TASK);
         if self.morphology.is_identity() {
-            let rows = scores.par_chunks_exact(self.width).with_min_len(MIN_ROWS_PER_TASK);
-            let rows = rows.map(|row| (runs_of(&foreground(row, self.lowest_score), row), row));
-            let rows: Vec<(Vec<Run>, &[u8])> = rows.collect();
+            let row_of = |(at, scores): (usize, _)| {
+                let runs = runs_of(&foreground(scores, self.lowest_score), scores);
+                Row { runs, scores, walls: walls_of(at) }
+            };
+            let rows: Vec<Row<&[u8]>> = rows.map(row_of).collect();
             self.take(&rows, false)
         } else {
-            let rows = self.smoothed_runs(scores);
+            let bits_of = |(at, scores): (usize, &[u8])| {
+                let bits = foreground(scores, self.lowest_score);
+                (bits, valid(scores), (scores.to_vec(), walls_of(at)))
+            };
+            let rows: Vec<_> = rows.map(bits_of).collect();
+            let rows = self.smoothed(rows);
             self.take(&rows, false)
         }
     }
@@ -91,7 +114,7 @@ impl Polygonizer {
     pub fn finish(&mut self) -> Vec<Outline> {
         let mut rows = Vec::new();
         self.morphology.finish(&mut |row| rows.push(row));
-        let rows = self.runs_after_morphology(&rows);
+        let rows = self.rows_after_morphology(&rows);
         self.take(&rows, true)
     }
 
@@ -100,44 +123,42 @@ impl Polygonizer {
         self.counts
     }
 
-    /// Threshold, closing, opening; runs and scores of the rows that are done.
-    fn smoothed_runs(&mut self, scores: &[u8]) -> Vec<(Vec<Run>, Vec<u8>)> {
-        let chunks = scores.par_chunks_exact(self.width).with_min_len(MIN_ROWS_PER_TASK);
-        let rows: Vec<_> = chunks
-            .map(|row| (foreground(row, self.lowest_score), valid(row), row.to_vec()))
-            .collect();
+    /// Closing and opening of rows (foreground, pixels with data, scores and walls); those that are done.
+    fn smoothed(
+        &mut self,
+        rows: Vec<(Vec<u64>, Option<Vec<u64>>, (Vec<u8>, Walls))>,
+    ) -> Vec<Row<Vec<u8>>> {
         let mut done = Vec::new();
-        for (bits, valid, scores) in rows {
-            self.scores.push_back(scores);
+        for (bits, valid, row) in rows {
+            self.waiting_rows.push_back(row);
             self.morphology.push(bits, valid, &mut |row| done.push(row));
         }
-        self.runs_after_morphology(&done)
+        self.rows_after_morphology(&done)
     }
 
-    fn runs_after_morphology(&mut self, rows: &[Vec<u64>]) -> Vec<(Vec<Run>, Vec<u8>)> {
-        let scores: Vec<Vec<u8>> = self.scores.drain(..rows.len().min(self.scores.len())).collect();
+    fn rows_after_morphology(&mut self, rows: &[Vec<u64>]) -> Vec<Row<Vec<u8>>> {
+        let waiting = self.waiting_rows.len();
+        let known: Vec<_> = self.waiting_rows.drain(..rows.len().min(waiting)).collect();
         rows.par_iter()
             .with_min_len(MIN_ROWS_PER_TASK)
-            .zip(scores)
-            .map(|(row, scores)| (runs_of(row, &scores), scores))
+            .zip(known)
+            .map(|(row, (scores, walls))| Row { runs: runs_of(row, &scores), scores, walls })
             .collect()
     }
 
-    /// Traces rows of runs, given with their scores, and finishes what is complete.
-    fn take<S: AsRef<[u8]> + Sync>(&mut self, rows: &[(Vec<Run>, S)], last: bool) -> Vec<Outline> {
+    /// Traces rows and finishes what is complete.
+    fn take<S: AsRef<[u8]> + Sync>(&mut self, rows: &[Row<S>], last: bool) -> Vec<Outline> {
         let (sweep, finisher) = (&self.sweep, &self.finisher);
         let finish = |traced: &Traced| (traced.first, finisher.finish(traced));
-        let sweep_block = |(index, rows): (usize, &[(Vec<Run>, S)])| {
+        let sweep_block = |(index, rows): (usize, &[Row<S>])| {
             let mut finished = Vec::new();
             let mut block: Option<Block> = None;
-            for ((runs, scores), row) in
-                rows.iter().zip(sweep.row() + (index * BLOCK_ROWS) as u32..)
-            {
+            for (row, number) in rows.iter().zip(sweep.row() + (index * BLOCK_ROWS) as u32..) {
                 match &mut block {
-                    None => block = Some(Block::new(sweep, row, runs, scores.as_ref())),
+                    None => block = Some(Block::new(sweep, number, &row.runs, row.known())),
                     Some(block) => {
                         let done = &mut |traced: Traced| finished.push(finish(&traced));
-                        block.push(runs, scores.as_ref(), done);
+                        block.push(&row.runs, row.known(), done);
                     }
                 }
             }
@@ -203,6 +224,30 @@ const BLOCK_ROWS: usize = 128;
 /// Rows are cheap: fewer than this are not worth a task.
 const MIN_ROWS_PER_TASK: usize = 16;
 
+/// Columns `start..end` of walls in a row, left to right.
+type Walls = Vec<(u32, u32)>;
+
+/// A row of the mask with what is known of its pixels.
+struct Row<S> {
+    runs: Vec<Run>,
+    scores: S,
+    walls: Walls,
+}
+
+impl<S: AsRef<[u8]>> Row<S> {
+    fn known(&self) -> Known<'_> {
+        Known { scores: self.scores.as_ref(), walls: &self.walls }
+    }
+}
+
+fn walls_of(scores: &[u8], lowest: u8) -> Walls {
+    let mut walls = Walls::new();
+    bits::for_each_run(&foreground(scores, lowest), scores.len(), |start, end| {
+        walls.push((start as u32, end as u32));
+    });
+    walls
+}
+
 fn runs_of(row: &[u64], scores: &[u8]) -> Vec<Run> {
     let mut runs = Vec::new();
     bits::for_each_run(row, scores.len(), |start, end| {
@@ -217,20 +262,17 @@ fn runs_of(row: &[u64], scores: &[u8]) -> Vec<Run> {
     runs
 }
 
-/// The buildings of scores in memory (`width * height` values as [`Polygonizer::push_rows`] takes them, placed by
-/// `grid`), in reading order. The options must have passed [`PolygonizeOptions::validate`].
-pub fn polygons_of(
-    scores: &[u8],
-    width: usize,
-    height: usize,
-    grid: &Grid,
-    options: &PolygonizeOptions,
-) -> Vec<Outline> {
-    let grid = Grid { width, height, ..grid.clone() };
-    let mut polygonizer = Polygonizer::new(&grid, options);
+/// The buildings of the rows of a whole raster on `grid`, in reading order. The options must have passed
+/// [`PolygonizeOptions::validate`].
+pub fn polygons_of(rows: &Rows, grid: &Grid, options: &PolygonizeOptions) -> Vec<Outline> {
+    let split_wall = if rows.walls.is_some() { options.split_wall } else { 0.0 };
+    let mut polygonizer =
+        Polygonizer::new(grid, &PolygonizeOptions { split_wall, ..options.clone() });
     let mut outlines = Vec::new();
-    for rows in scores.chunks((ROWS_AT_ONCE * width).max(1)) {
-        outlines.extend(polygonizer.push_rows(rows));
+    let size = (ROWS_AT_ONCE * grid.width).max(1);
+    for (part, scores) in rows.scores.chunks(size).enumerate() {
+        let walls = rows.walls.as_ref().map(|walls| &walls[part * size..][..scores.len()]);
+        outlines.extend(polygonizer.push(scores, walls));
     }
     outlines.extend(polygonizer.finish());
     outlines

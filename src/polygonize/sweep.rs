@@ -13,7 +13,7 @@ mod blocks;
 pub(super) use blocks::Block;
 
 use super::components::Components;
-use super::patch::Patch;
+use super::patch::{Known, Patch};
 
 /// A maximal run of foreground pixels in one row: columns `start..end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,12 +112,12 @@ impl Sweep {
         self.row
     }
 
-    /// Takes the next row's runs (left to right, not touching) and its scores; hands on components that ended above it.
-    pub(super) fn push(&mut self, runs: &[Run], scores: &[u8], done: &mut impl FnMut(Traced)) {
+    /// Takes the next row's runs (left to right, not touching) and what is known of it; hands on components that ended above it.
+    pub(super) fn push(&mut self, runs: &[Run], known: Known, done: &mut impl FnMut(Traced)) {
         if !(runs.is_empty() && self.runs.is_empty()) {
-            self.label(runs, scores, None);
+            self.label(runs, known, None);
             if self.keeps_scores {
-                self.keep_beside(runs, scores);
+                self.keep_beside(runs, known.scores);
             }
             self.trace(runs);
             self.emit_ended(self.row, done);
@@ -128,14 +128,14 @@ impl Sweep {
         }
         if self.keeps_scores {
             self.scores.clear();
-            self.scores.extend_from_slice(scores);
+            self.scores.extend_from_slice(known.scores);
         }
         self.row += 1;
     }
 
     /// The scene has ended: all components are done.
     pub(super) fn finish(&mut self, done: &mut impl FnMut(Traced)) {
-        self.push(&[], &[], done);
+        self.push(&[], Known::default(), done);
     }
 
     /// The lowest `first` of the components that may still grow.
@@ -143,8 +143,8 @@ impl Sweep {
         self.labels.iter().map(|&label| self.components.get(label).first).min()
     }
 
-    /// Gives each run of the new row its component, which `known` names where the runs are counted already.
-    fn label(&mut self, runs: &[Run], scores: &[u8], known: Option<&[u32]>) {
+    /// Gives each run of the new row its component, which `counted` names where the runs are counted already.
+    fn label(&mut self, runs: &[Run], known: Known, counted: Option<&[u32]>) {
         self.next_labels.clear();
         let mut above = 0;
         let reach = u32::from(self.neighbours == Neighbourhood::Corners);
@@ -152,7 +152,7 @@ impl Sweep {
             while self.runs.get(above).is_some_and(|a| a.end + reach <= run.start) {
                 above += 1;
             }
-            let mut label = known.map_or(NONE, |known| self.components.find(known[k]));
+            let mut label = counted.map_or(NONE, |labels| self.components.find(labels[k]));
             let mut i = above;
             while let Some(a) = self.runs.get(i).filter(|a| a.start < run.end + reach) {
                 let other = self.components.find(self.labels[i]);
@@ -167,8 +167,8 @@ impl Sweep {
             if label == NONE {
                 label = self.components.add((self.row, run.start));
             }
-            if known.is_none() {
-                self.count(label, run, scores);
+            if counted.is_none() {
+                self.count(label, run, known);
             }
             self.next_labels.push(label);
         }
@@ -180,13 +180,13 @@ impl Sweep {
     }
 
     /// Adds a run of the new row to its component.
-    fn count(&mut self, label: u32, run: &Run, scores: &[u8]) {
+    fn count(&mut self, label: u32, run: &Run, known: Known) {
         let component = self.components.get(label);
         component.pixels += u64::from(run.end - run.start);
         component.score_sum += u64::from(run.score_sum);
         component.score_min = component.score_min.min(run.score_min);
         if self.keeps_scores {
-            component.patch.add_run(self.row, run, scores);
+            component.patch.add_run(self.row, run, known);
         }
     }
 

@@ -1,10 +1,10 @@
-//! A mask falls into parts where it narrows.
+//! A mask falls into parts where it narrows, and along walls.
 //!
-//! Distances from the background make it a range of hills. Every pixel belongs to the summit that it reaches by climbing, and summits
+//! Distances from the background and from walls make it a range of hills. Every pixel belongs to the summit that it reaches by climbing, and summits
 //! become one part, the highest passes between them first, unless the pass is low beside the lower summit.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 /// When two parts that meet stay two.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,18 +15,24 @@ pub(super) struct Rule {
     pub(super) min_part_m2: f64,
 }
 
-/// Labels (from 1 on in reading order of their first pixels; 0 outside) of the parts of a mask that touches no side of its raster,
-/// and their number; `None` where there is one part only, or too many to count.
+/// Labels (from 1 on; 0 outside) of the parts of a mask that touches no side of its raster, and their number; `None` where there is
+/// one part only, or too many to count. Pixels of `walls` belong to the nearest part.
 pub(super) fn watershed(
     mask: &[bool],
+    walls: Option<&[bool]>,
     width: usize,
     gsd_m: (f64, f64),
     rule: &Rule,
 ) -> Option<(Vec<u16>, u16)> {
-    let widths = half_widths(mask, width, gsd_m);
+    let between: Option<Vec<bool>> =
+        walls.map(|walls| mask.iter().zip(walls).map(|(inside, wall)| *inside && !wall).collect());
+    let widths = half_widths(between.as_deref().unwrap_or(mask), width, gsd_m);
     let mut hills = Hills::new(&widths, width);
     hills.join_by_passes(&widths, rule.neck);
     let (mut labels, count) = hills.labels()?;
+    if between.is_some() {
+        grow(&mut labels, mask, width);
+    }
     let (names, count) = join_small(&labels, width, count, rule.min_part_m2 / (gsd_m.0 * gsd_m.1));
     if count < 2 {
         return None;
@@ -204,6 +210,19 @@ fn for_each_border<T: PartialEq>(
         for next in [at + 1, at + width] {
             if values[next] != *value && values[next] != *outside {
                 take(at, next);
+            }
+        }
+    }
+}
+
+/// Gives the pixels of a mask that have no label that of the nearest labelled one, step by step by sides.
+fn grow(labels: &mut [u16], mask: &[bool], width: usize) {
+    let mut reached: VecDeque<usize> = (0..labels.len()).filter(|at| labels[*at] != 0).collect();
+    while let Some(at) = reached.pop_front() {
+        for next in [at - width, at - 1, at + 1, at + width] {
+            if mask[next] && labels[next] == 0 {
+                labels[next] = labels[at];
+                reached.push_back(next);
             }
         }
     }
@@ -402,9 +421,86 @@ mod tests {
                 .collect()
         };
         let rule = Rule { neck: 0.6, min_part_m2: 10.0 };
-        let (labels, count) = watershed(&picture(2), 40, (1.0, 1.0), &rule).unwrap();
+        let (labels, count) = watershed(&picture(2), None, 40, (1.0, 1.0), &rule).unwrap();
         assert_eq!(count, 2);
         assert_eq!((labels[10 * 40 + 10], labels[10 * 40 + 29]), (1, 2));
-        assert!(watershed(&picture(6), 40, (1.0, 1.0), &rule).is_none());
+        assert!(watershed(&picture(6), None, 40, (1.0, 1.0), &rule).is_none());
+    }
+
+    /// A block of two houses, 12 x 12 each, without any neck.
+    fn terrace() -> Vec<bool> {
+        (0..30 * 18).map(|i| (2..26).contains(&(i % 30)) && (3..15).contains(&(i / 30))).collect()
+    }
+
+    #[test]
+    fn a_wall_parts_houses_without_a_neck_even_with_a_gap_in_it() {
+        let rule = Rule { neck: 0.5, min_part_m2: 20.0 };
+        let mask = terrace();
+        assert!(watershed(&mask, None, 30, (1.0, 1.0), &rule).is_none());
+        let walls: Vec<bool> = (0..mask.len())
+            .map(|i| [13, 14].contains(&(i % 30)) && !(8..10).contains(&(i / 30)))
+            .collect();
+        let (labels, count) = watershed(&mask, Some(&walls), 30, (1.0, 1.0), &rule).unwrap();
+        assert_eq!(count, 2);
+        for (i, label) in labels.iter().enumerate() {
+            let side = if i % 30 < 14 { 1 } else { 2 };
+            assert_eq!(*label, if mask[i] { side } else { 0 }, "({}, {})", i % 30, i / 30);
+        }
+    }
+
+    #[test]
+    fn walls_around_one_house_or_all_over_it_part_nothing() {
+        let rule = Rule { neck: 0.5, min_part_m2: 20.0 };
+        let mask = terrace();
+        let ring = |i: usize| !((4..24).contains(&(i % 30)) && (5..13).contains(&(i / 30)));
+        for walls in [(0..mask.len()).map(ring).collect(), mask.clone()] {
+            assert!(watershed(&mask, Some(&walls), 30, (1.0, 1.0), &rule).is_none());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parts_cover_the_mask_and_each_hangs_together(
+            (width, inner, walls) in (6_usize..30, 6_usize..30).prop_flat_map(|(w, h)| {
+                let n = w * h;
+                (Just(w), prop::collection::vec(prop::bool::weighted(0.9), n), prop::collection::vec(prop::bool::weighted(0.3), n))
+            }),
+            neck in prop_oneof![Just(0.0), 0.3_f64..1.0],
+        ) {
+            let (w, h) = (width + 2, inner.len() / width + 2);
+            let mut set = vec![false; w * h];
+            for (i, inside) in inner.iter().enumerate() {
+                set[(i / width + 1) * w + i % width + 1] = *inside;
+            }
+            // The component of the first pixel.
+            let mut mask = vec![false; w * h];
+            let mut reached: Vec<usize> = set.iter().position(|set| *set).into_iter().collect();
+            while let Some(at) = reached.pop() {
+                if set[at] && !std::mem::replace(&mut mask[at], true) {
+                    reached.extend([at - w, at - 1, at + 1, at + w]);
+                }
+            }
+            let wall = |i: usize| (1..=width).contains(&(i % w)) && walls.get((i / w).wrapping_sub(1) * width + i % w - 1) == Some(&true);
+            let walls: Vec<bool> = (0..w * h).map(|i| i / w > 0 && wall(i)).collect();
+            let rule = Rule { neck, min_part_m2: 4.0 };
+            let Some((labels, count)) = watershed(&mask, Some(&walls), w, (1.0, 1.0), &rule) else { return Ok(()) };
+            prop_assert!(labels.iter().zip(&mask).all(|(label, inside)| (*label != 0) == *inside && *label <= count));
+            let mut left = labels.clone();
+            let mut pieces = 0;
+            while let Some(start) = left.iter().position(|label| *label != 0) {
+                let label = left[start];
+                let (mut reached, mut pixels) = (vec![start], 0);
+                while let Some(at) = reached.pop() {
+                    if left[at] == label {
+                        left[at] = 0;
+                        pixels += 1;
+                        reached.extend([at - w, at - 1, at + 1, at + w]);
+                    }
+                }
+                prop_assert!(pixels >= 4, "a part of {} pixels", pixels);
+                pieces += 1;
+            }
+            prop_assert_eq!(pieces, count);
+        }
     }
 }

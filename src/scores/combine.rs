@@ -49,7 +49,7 @@ pub struct Report {
 }
 
 /// Writes the mean of `parts`, on the grid of the first, to `out` (give it a staged path). A pixel's mean is taken over the rasters
-/// that have a score there.
+/// that have a score there; so is that of walls, which the result has where one of the rasters has them.
 ///
 /// Works in blocks of [`BLOCK_PX`] squared from the upper left corner, which are also the unit of the outlier rule: memory is a row of
 /// blocks of the result and one block of every raster.
@@ -63,17 +63,13 @@ pub fn combine(
     interrupt: &Interrupt,
     progress: Progress,
 ) -> Result<Report> {
-    let mut layers = Vec::new();
-    for part in parts {
-        layers.push((Layer::open(&part.path)?, part.weight));
-    }
-    let Some((first, _)) = layers.first() else {
+    let Some(first) = parts.first() else {
         return Err(Error::input(out, "scores to combine", "none", "name scores rasters"));
     };
-    let grid = first.grid().clone();
-    let layers = layers.into_iter().map(|(layer, weight)| Ok((layer.on(&grid)?, weight)));
-    let layers = layers.collect::<Result<Vec<_>>>()?;
-    let mut writer = ScoresWriter::create(out, &grid, options.scores)?;
+    let grid = Layer::open(&first.path)?.grid().clone();
+    let sources = parts.iter().map(|part| Source::open(part, &grid)).collect::<Result<Vec<_>>>()?;
+    let bands = if sources.iter().any(|source| source.walls.is_some()) { 2 } else { 1 };
+    let mut writer = ScoresWriter::create(out, &grid, bands, options.scores)?;
     let mut report =
         Report { grid: grid.clone(), scored_pixels: 0, blocks: 0, left_out: vec![0; parts.len()] };
     let bar = progress.bar("combine", grid.height.div_ceil(BLOCK_PX) as u64, "rows of blocks");
@@ -82,15 +78,18 @@ pub fn combine(
             return Err(Error::Interrupted { kept: "nothing of this scene was written".into() });
         }
         let height = BLOCK_PX.min(grid.height - row);
-        let mut rows = vec![f32::NAN; grid.width * height];
+        let band_len = grid.width * height;
+        let mut rows = vec![f32::NAN; bands * band_len];
         for col in (0..grid.width).step_by(BLOCK_PX) {
             let width = BLOCK_PX.min(grid.width - col);
-            let scores = block(&layers, Window { col, row, width, height }, options, &mut report)?;
+            let window = Window { col, row, width, height };
+            let scores = block(&sources, bands, window, options, &mut report)?;
             for (line, scores) in rows.chunks_mut(grid.width).zip(scores.chunks(width)) {
                 line[col..col + width].copy_from_slice(scores);
             }
         }
-        report.scored_pixels += rows.iter().filter(|score| !score.is_nan()).count() as u64;
+        let scored = rows[..band_len].iter().filter(|score| !score.is_nan()).count();
+        report.scored_pixels += scored as u64;
         writer.write_rows(row, &rows)?;
         bar.inc(1);
     }
@@ -99,46 +98,75 @@ pub fn combine(
     Ok(report)
 }
 
-/// The scores of one block.
+/// A raster that is open.
+struct Source {
+    scores: Layer,
+    walls: Option<Layer>,
+    weight: f64,
+}
+
+impl Source {
+    fn open(part: &Part, grid: &Grid) -> Result<Self> {
+        let walls = Layer::open_walls(&part.path)?.map(|layer| layer.on(grid)).transpose()?;
+        let scores = Layer::open(&part.path)?.on(grid)?;
+        Ok(Self { scores, walls, weight: part.weight })
+    }
+}
+
+/// The scores of one block, `[band, row, col]`.
 fn block(
-    layers: &[(Layer, f64)],
+    sources: &[Source],
+    bands: usize,
     window: Window,
     options: Options,
     report: &mut Report,
 ) -> Result<Vec<f32>> {
-    let maps = layers.iter().map(|(layer, _)| layer.read(window));
-    let maps = maps.collect::<Result<Vec<_>>>()?;
-    let mean_without = |left_out: Option<usize>| {
+    let mean_without = |maps: &[Vec<f32>], left_out: Option<usize>| {
         let mut means = Means::new(options.mean, window.area());
-        for (index, ((layer, weight), map)) in layers.iter().zip(&maps).enumerate() {
+        for (index, (source, map)) in sources.iter().zip(maps).enumerate() {
             if Some(index) != left_out {
-                means.add(map, *weight, layer.step());
+                means.add(map, source.weight, source.scores.step());
             }
         }
         means.finish()
     };
-    let mut scores = mean_without(None);
+    let maps = sources.iter().map(|source| source.scores.read(window));
+    let maps = maps.collect::<Result<Vec<_>>>()?;
+    let mut scores = mean_without(&maps, None);
     if scores.iter().any(|score| !score.is_nan()) {
         report.blocks += 1;
     }
-    if options.drop_outlier
-        && let Some(left_out) = outlier(&maps, &scores)
-    {
-        report.left_out[left_out] += 1;
-        // Where no other map has a score, the one that is left out is better than nothing.
-        let others = mean_without(Some(left_out));
-        for (score, other) in scores.iter_mut().zip(others) {
-            if !other.is_nan() {
-                *score = other;
+    let left_out = if options.drop_outlier { outlier(&maps, &scores) } else { None };
+    // Where no other map has a score, the one that is left out is better than nothing.
+    let leave_out = |maps: &[Vec<f32>], scores: &mut [f32]| {
+        if left_out.is_some() {
+            for (score, other) in scores.iter_mut().zip(mean_without(maps, left_out)) {
+                if !other.is_nan() {
+                    *score = other;
+                }
             }
         }
+    };
+    if let Some(left_out) = left_out {
+        report.left_out[left_out] += 1;
     }
+    leave_out(&maps, &mut scores);
     if options.only_where_first {
         for (score, first) in scores.iter_mut().zip(&maps[0]) {
             if first.is_nan() {
                 *score = f32::NAN;
             }
         }
+    }
+    if bands > 1 {
+        let nothing = || Ok(vec![f32::NAN; window.area()]);
+        let maps = sources
+            .iter()
+            .map(|source| source.walls.as_ref().map_or_else(nothing, |walls| walls.read(window)));
+        let maps = maps.collect::<Result<Vec<_>>>()?;
+        let mut walls = mean_without(&maps, None);
+        leave_out(&maps, &mut walls);
+        scores.extend(walls);
     }
     Ok(scores)
 }

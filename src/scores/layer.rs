@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::BANDS;
 use super::mean::{BYTE_STEP, FLOAT_STEP};
 use super::write::{NODATA, SCALE};
 use crate::error::{Error, Result};
@@ -35,7 +36,18 @@ impl Layer {
     /// # Errors
     /// The file is missing, no raster, or holds no scores.
     pub fn open(path: &Path) -> Result<Self> {
-        let band = Band::open(path)?;
+        Self::of(Band::open(path)?, path)
+    }
+
+    /// Opens the walls of a file ([`BANDS`]`[1]`), if it has any.
+    ///
+    /// # Errors
+    /// As [`Layer::open`].
+    pub fn open_walls(path: &Path) -> Result<Option<Self>> {
+        Band::open_named(path, BANDS[1])?.map(|band| Self::of(band, path)).transpose()
+    }
+
+    fn of(band: Band, path: &Path) -> Result<Self> {
         let bytes = band.is_u8() && band.nodata() == Some(f64::from(NODATA));
         if bytes || band.is_float() {
             return Ok(Self { band, bytes, way: None });

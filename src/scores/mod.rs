@@ -9,6 +9,9 @@ pub mod provenance;
 mod strips;
 mod write;
 
+/// Names of the bands: the probability of a building, and, of a model that knows such a class, of its boundary or of the narrow ground between two.
+pub const BANDS: [&str; 2] = ["building", "wall"];
+
 pub use combine::{Options, Part, Report, combine};
 pub use layer::Layer;
 pub use provenance::{Origin, Provenance};

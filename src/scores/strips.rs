@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::BANDS;
 use super::write::ScoresWriter;
 use crate::config::infer::ScoresType;
 use crate::error::{Error, Result};
@@ -23,6 +24,7 @@ const WHOLE: &str = "scores.vrt";
 pub struct Strips {
     folder: PathBuf,
     grid: Grid,
+    bands: usize,
     scores: ScoresType,
     journal: Vec<Strip>,
 }
@@ -38,11 +40,12 @@ struct Strip {
 }
 
 impl Strips {
-    /// Opens the strips in `folder`, which is made if need be; those that its journal names are kept.
+    /// Opens the strips in `folder`, of the first so many of [`BANDS`]; the folder is made if need be, and strips that its journal
+    /// names are kept.
     ///
     /// # Errors
     /// The folder cannot be written, or its journal is damaged.
-    pub fn open(folder: &Path, grid: &Grid, scores: ScoresType) -> Result<Self> {
+    pub fn open(folder: &Path, grid: &Grid, bands: usize, scores: ScoresType) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let path = folder.join(JOURNAL);
         let journal = match std::fs::read(&path) {
@@ -57,7 +60,12 @@ impl Strips {
             Err(source) if source.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(Error::Io { path, source }),
         };
-        Ok(Self { folder: folder.to_owned(), grid: grid.clone(), scores, journal })
+        Ok(Self { folder: folder.to_owned(), grid: grid.clone(), bands, scores, journal })
+    }
+
+    /// Bands of the raster.
+    pub fn bands(&self) -> usize {
+        self.bands
     }
 
     /// Rows that are whole, from the first on.
@@ -70,15 +78,15 @@ impl Strips {
         self.journal.iter().map(|strip| strip.scored).sum()
     }
 
-    /// Writes as many rows as `rows` below those that are there; `fill` is given the number of each and room for its probabilities; NaN is
-    /// no data.
+    /// Writes as many rows as `rows` below those that are there; `fill` is given the number of each, a band and room for
+    /// probabilities; NaN is no data.
     ///
     /// # Errors
     /// The disk is full.
     pub fn write_rows(
         &mut self,
         rows: usize,
-        mut fill: impl FnMut(usize, &mut [f32]),
+        mut fill: impl FnMut(usize, usize, &mut [f32]),
     ) -> Result<()> {
         let (first_row, width) = (self.rows_done(), self.grid.width);
         if rows == 0 {
@@ -87,15 +95,19 @@ impl Strips {
         let file = format!("rows_{first_row:09}.tif");
         let path = self.folder.join(&file);
         let window = Window { col: 0, row: first_row, width, height: rows };
-        let mut writer = ScoresWriter::create(&path, &self.grid.window(window), self.scores)?;
+        let mut writer =
+            ScoresWriter::create(&path, &self.grid.window(window), self.bands, self.scores)?;
         let mut scored = 0;
-        let mut values = vec![0.0; ROWS_AT_ONCE.min(rows) * width];
+        let mut values = vec![0.0; self.bands * ROWS_AT_ONCE.min(rows) * width];
         for first in (0..rows).step_by(ROWS_AT_ONCE) {
-            values.truncate((rows - first) * width);
-            for (row, values) in (first..).zip(values.chunks_exact_mut(width)) {
-                fill(row, values);
+            let band_len = ROWS_AT_ONCE.min(rows - first) * width;
+            values.truncate(self.bands * band_len);
+            for (band, values) in values.chunks_exact_mut(band_len).enumerate() {
+                for (row, values) in (first..).zip(values.chunks_exact_mut(width)) {
+                    fill(row, band, values);
+                }
             }
-            scored += values.iter().filter(|value| !value.is_nan()).count() as u64;
+            scored += values[..band_len].iter().filter(|value| !value.is_nan()).count() as u64;
             writer.write_rows(first, &values)?;
         }
         writer.finish()?;
@@ -134,23 +146,27 @@ impl Strips {
             let numbers = transform.0.map(|number| format!("{number:e}")).join(", ");
             let _ = writeln!(text, "<GeoTransform>{numbers}</GeoTransform>");
         }
-        let _ = writeln!(text, "<VRTRasterBand dataType=\"{kind}\" band=\"1\">");
-        let _ = writeln!(text, "<NoDataValue>{nodata}</NoDataValue>");
-        for Strip { file, first_row, rows, .. } in &self.journal {
-            let place = |row: usize| {
-                format!("xOff=\"0\" yOff=\"{row}\" xSize=\"{width}\" ySize=\"{rows}\"")
-            };
-            let _ = writeln!(
-                text,
-                "<SimpleSource><SourceFilename relativeToVRT=\"1\">{file}</SourceFilename>\
-                 <SourceBand>1</SourceBand>\
-                 <SourceProperties RasterXSize=\"{width}\" RasterYSize=\"{rows}\" DataType=\"{kind}\"/>\
-                 <SrcRect {}/><DstRect {}/></SimpleSource>",
-                place(0),
-                place(*first_row),
-            );
+        for (band, name) in (1..).zip(&BANDS[..self.bands]) {
+            let _ = writeln!(text, "<VRTRasterBand dataType=\"{kind}\" band=\"{band}\">");
+            let _ = writeln!(text, "<Description>{name}</Description>");
+            let _ = writeln!(text, "<NoDataValue>{nodata}</NoDataValue>");
+            for Strip { file, first_row, rows, .. } in &self.journal {
+                let place = |row: usize| {
+                    format!("xOff=\"0\" yOff=\"{row}\" xSize=\"{width}\" ySize=\"{rows}\"")
+                };
+                let _ = writeln!(
+                    text,
+                    "<SimpleSource><SourceFilename relativeToVRT=\"1\">{file}</SourceFilename>\
+                     <SourceBand>{band}</SourceBand>\
+                     <SourceProperties RasterXSize=\"{width}\" RasterYSize=\"{rows}\" DataType=\"{kind}\"/>\
+                     <SrcRect {}/><DstRect {}/></SimpleSource>",
+                    place(0),
+                    place(*first_row),
+                );
+            }
+            text.push_str("</VRTRasterBand>\n");
         }
-        text.push_str("</VRTRasterBand>\n</VRTDataset>\n");
+        text.push_str("</VRTDataset>\n");
         text
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::BANDS;
 use crate::config::infer::ScoresType;
 use crate::error::Result;
 use crate::geo::{Compression, Grid, RasterWriter};
@@ -20,25 +21,26 @@ pub enum ScoresWriter {
 }
 
 impl ScoresWriter {
-    /// Creates the file (give it a staged path).
+    /// Creates the file (give it a staged path) with the first so many of [`BANDS`].
     ///
     /// # Errors
     /// GDAL cannot write there.
-    pub fn create(out: &Path, grid: &Grid, scores: ScoresType) -> Result<Self> {
+    pub fn create(out: &Path, grid: &Grid, bands: usize, scores: ScoresType) -> Result<Self> {
         // Strips and the means of several models are copied or polygonized, and deleted.
         let compression = Compression::Passing;
+        let names = &BANDS[..bands];
         Ok(match scores {
             ScoresType::Uint8 => {
                 let nodata = Some(f64::from(NODATA));
-                Self::Bytes(RasterWriter::create(out, grid, nodata, compression)?)
+                Self::Bytes(RasterWriter::create(out, grid, names, nodata, compression)?)
             }
             ScoresType::Float32 => {
-                Self::Floats(RasterWriter::create(out, grid, Some(f64::NAN), compression)?)
+                Self::Floats(RasterWriter::create(out, grid, names, Some(f64::NAN), compression)?)
             }
         })
     }
 
-    /// Writes whole rows of probabilities, the first at `row`; NaN is no data.
+    /// Writes whole rows of probabilities `[band, row, col]`, the first at `row`; NaN is no data.
     ///
     /// # Errors
     /// The disk is full.

@@ -12,8 +12,8 @@ use crate::evaluate::pixels::Confusion;
 use crate::evaluate::region::{Judged, Region, points_inside};
 use crate::evaluate::scanline::{PixelShape, burn};
 use crate::evaluate::scene::{check_overlap, read_vectors};
-use crate::geo::{Band, GeoTransform, Grid, Window};
-use crate::polygonize::{NODATA, Outline, polygons_of, score_of};
+use crate::geo::{GeoTransform, Grid, Window};
+use crate::polygonize::{NODATA, Outline, Rows, Scores, polygons_of};
 use crate::progress::Progress;
 use crate::truth::is_building;
 use crate::truth::{IGNORE, Truth, TruthOptions};
@@ -52,7 +52,7 @@ pub(super) fn all(
 
 /// A scene in memory.
 struct TuneScene {
-    scores: Vec<u8>,
+    scores: Rows,
     grid: Grid,
     /// Labels of the truth.
     labels: Vec<u8>,
@@ -68,24 +68,17 @@ impl TuneScene {
             .scores
             .as_ref()
             .ok_or_else(|| Error::config(inputs.name.clone(), "needs a scores raster"))?;
-        let band = Band::open(path)?;
-        let grid = band.grid().clone();
+        let source = Scores::open(path)?;
+        let grid = source.grid().clone();
         let window = Window::whole(grid.width, grid.height);
-        let scores: Vec<u8> = if band.is_u8() {
-            band.read_u8(window)?
-        } else {
-            let nodata = band.nodata();
-            let absent = |p: f32| nodata.is_some_and(|nodata| f64::from(p) == nodata);
-            let score = |p: f32| if absent(p) { NODATA } else { score_of(p) };
-            band.read_f32(window)?.into_iter().map(score).collect()
-        };
+        let scores = source.read_rows(0, grid.height)?;
         let without_predicted = SceneInputs { predicted: None, ..inputs.clone() };
         let vectors = read_vectors(&without_predicted, Some(grid.crs.as_ref()))?;
         let aoi = vectors.aoi.map(|aoi| aoi.polygons);
         let region = Region::new(aoi.as_deref(), Some(&grid));
         check_overlap(inputs, &vectors.truth, &region)?;
         let truth = vectors.truth.polygons;
-        let valid: Vec<bool> = scores.iter().map(|&score| score != NODATA).collect();
+        let valid: Vec<bool> = scores.scores.iter().map(|&score| score != NODATA).collect();
         let to_pixels = grid.transform.invert().unwrap_or(GeoTransform::PIXEL);
         let mut labels = Truth::prepare(&[], aoi.as_deref(), &grid, &TruthOptions::default())?
             .rasterize(&grid, window, &valid)?;
@@ -114,8 +107,7 @@ impl TuneScene {
             min_area_m2: least,
             ..options.base.clone()
         };
-        let outlines =
-            polygons_of(&self.scores, self.grid.width, self.grid.height, &self.grid, &polygonize);
+        let outlines = polygons_of(&self.scores, &self.grid, &polygonize);
         let pixels: Vec<Confusion> = outlines.iter().map(|o| self.pixels_of(o)).collect();
         let areas_m2: Vec<f64> = outlines.iter().map(|outline| outline.area_m2).collect();
         let polygons: Vec<MultiPolygon<f64>> =

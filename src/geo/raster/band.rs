@@ -1,4 +1,4 @@
-//! A one-band raster read as it is: scores, masks.
+//! One band of a raster read as it is: scores, masks.
 
 use std::path::{Path, PathBuf};
 
@@ -12,9 +12,11 @@ use crate::geo::grid::{Grid, Window};
 /// GDAL's name for virtual rasters.
 const MOSAIC: &str = "VRT";
 
-/// The first band of a raster, values untouched.
+/// A band of a raster, values untouched.
 pub struct Band {
     dataset: Dataset,
+    /// Its number, from 1 on.
+    number: usize,
     path: PathBuf,
     grid: Grid,
     dtype: GdalDataType,
@@ -27,14 +29,32 @@ impl Band {
     /// # Errors
     /// The file is missing or no raster.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref().to_owned();
-        let dataset = dataset::open(&path, false)?;
+        let path = path.as_ref();
+        Self::of(dataset::open(path, false)?, 1, path)
+    }
+
+    /// Opens the first band of a name (GDAL: its description), if there is one.
+    ///
+    /// # Errors
+    /// The file is missing or no raster.
+    pub fn open_named(path: impl AsRef<Path>, name: &str) -> Result<Option<Self>> {
+        let path = path.as_ref();
+        let dataset = dataset::open(path, false)?;
+        let is_named = |number: &usize| {
+            let description = dataset.rasterband(*number).and_then(|band| band.description());
+            description.is_ok_and(|description| description == name)
+        };
+        let number = (1..=dataset.raster_count()).find(is_named);
+        number.map(|number| Self::of(dataset, number, path)).transpose()
+    }
+
+    fn of(dataset: Dataset, number: usize, path: &Path) -> Result<Self> {
         let (dtype, nodata) = {
-            let band = dataset.rasterband(1).map_err(Error::gdal(&path))?;
+            let band = dataset.rasterband(number).map_err(Error::gdal(path))?;
             (band.band_type(), band.no_data_value())
         };
         let grid = super::grid_of(&dataset);
-        Ok(Self { dataset, path, grid, dtype, nodata })
+        Ok(Self { dataset, number, path: path.to_owned(), grid, dtype, nodata })
     }
 
     /// The file.
@@ -98,14 +118,14 @@ impl Band {
             self.dataset = dataset::open(&self.path, false)?;
             return Ok(());
         }
-        let band = self.dataset.rasterband(1).map_err(Error::gdal(&self.path))?;
+        let band = self.dataset.rasterband(self.number).map_err(Error::gdal(&self.path))?;
         // SAFETY: the handle belongs to the open dataset, which nobody else uses; nothing was written to it.
         unsafe { gdal_sys::GDALFlushRasterCache(band.c_rasterband()) };
         Ok(())
     }
 
     fn read_as<T: GdalType + Copy>(&self, window: Window) -> Result<Vec<T>> {
-        let band = self.dataset.rasterband(1).map_err(Error::gdal(&self.path))?;
+        let band = self.dataset.rasterband(self.number).map_err(Error::gdal(&self.path))?;
         let size = (window.width, window.height);
         let buffer = band
             .read_as::<T>((window.col as isize, window.row as isize), size, size, None)

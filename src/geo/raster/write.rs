@@ -87,22 +87,24 @@ pub fn write_geotiff(
     close_checked(dataset, path)
 }
 
-/// A one-band tiled GeoTIFF that grows row by row.
+/// A tiled GeoTIFF that grows row by row.
 pub struct RasterWriter<T> {
     dataset: Dataset,
     path: PathBuf,
     width: usize,
+    bands: usize,
     value: PhantomData<T>,
 }
 
 impl<T: GdalType + Copy> RasterWriter<T> {
-    /// Creates the file (give it a staged path).
+    /// Creates the file (give it a staged path) with a band for every name.
     ///
     /// # Errors
     /// GDAL cannot write there.
     pub fn create(
         path: &Path,
         grid: &Grid,
+        names: &[&str],
         nodata: Option<f64>,
         compression: Compression,
     ) -> Result<Self> {
@@ -114,23 +116,31 @@ impl<T: GdalType + Copy> RasterWriter<T> {
         // What is lower than a block would be packed with as many rows again of nothing.
         let block_rows = BLOCK_PX.min(grid.height.next_multiple_of(TIFF_STEP_PX));
         let block = [format!("BLOCKXSIZE={BLOCK_PX}"), format!("BLOCKYSIZE={block_rows}")];
-        options.extend(["TILED=YES", "BIGTIFF=IF_SAFER", &block[0], &block[1]]);
-        let dataset = create::<T>(path, grid, 1, nodata, &options)?;
-        Ok(Self { dataset, path: path.to_owned(), width: grid.width, value: PhantomData })
+        options.extend(["TILED=YES", "BIGTIFF=IF_SAFER", "INTERLEAVE=BAND", &block[0], &block[1]]);
+        let (width, bands) = (grid.width, names.len());
+        let dataset = create::<T>(path, grid, bands, nodata, &options)?;
+        for (band, name) in (1..).zip(names) {
+            let mut band = dataset.rasterband(band).map_err(Error::gdal(path))?;
+            band.set_description(name).map_err(Error::gdal(path))?;
+        }
+        Ok(Self { dataset, path: path.to_owned(), width, bands, value: PhantomData })
     }
 
-    /// Writes whole rows, the first at `row`; `values` is `[row, col]`.
+    /// Writes whole rows, the first at `row`; `values` is `[band, row, col]`.
     ///
     /// # Errors
     /// The disk is full.
     pub fn write_rows(&mut self, row: usize, values: &[T]) -> Result<()> {
-        let size = (self.width, values.len() / self.width);
+        let size = (self.width, values.len() / (self.bands * self.width));
         if size.1 == 0 {
             return Ok(());
         }
-        let mut buffer = Buffer::new(size, values.to_vec());
-        let mut band = self.dataset.rasterband(1).map_err(Error::gdal(&self.path))?;
-        band.write((0, row as isize), size, &mut buffer).map_err(Error::gdal(&self.path))
+        for (band, values) in (1..).zip(values.chunks_exact(size.0 * size.1)) {
+            let mut buffer = Buffer::new(size, values.to_vec());
+            let mut band = self.dataset.rasterband(band).map_err(Error::gdal(&self.path))?;
+            band.write((0, row as isize), size, &mut buffer).map_err(Error::gdal(&self.path))?;
+        }
+        Ok(())
     }
 
     /// Writes what is left and closes the file.

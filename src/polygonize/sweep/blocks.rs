@@ -3,7 +3,7 @@
 //! A stub stands for every vertical edge that enters a block from above, and components that touch the block's first row wait. At the
 //! seam they meet those of the row above as in any other row, and the stubs become links of the chains that cross it.
 
-use super::{GONE, NONE, Run, SEAM, Sweep, Traced};
+use super::{GONE, Known, NONE, Run, SEAM, Sweep, Traced};
 
 /// Rows in the middle of a scene.
 #[derive(Debug)]
@@ -18,8 +18,8 @@ pub(in crate::polygonize) struct Block {
 }
 
 impl Block {
-    /// A block of a scene that `scene` sweeps, and that begins at `row` with these runs and scores.
-    pub(in crate::polygonize) fn new(scene: &Sweep, row: u32, runs: &[Run], scores: &[u8]) -> Self {
+    /// A block of a scene that `scene` sweeps, and that begins at `row` with these runs.
+    pub(in crate::polygonize) fn new(scene: &Sweep, row: u32, runs: &[Run], known: Known) -> Self {
         let Sweep { neighbours, keeps_scores, .. } = *scene;
         let mut sweep = Sweep { row, neighbours, keeps_scores, in_block: true, ..Sweep::default() };
         let mut labels = Vec::with_capacity(runs.len());
@@ -28,14 +28,14 @@ impl Block {
             let label = sweep.components.add((row, run.start));
             let component = sweep.components.get(label);
             (component.last_row, component.touches_seam) = (row, true);
-            sweep.count(label, run, scores);
+            sweep.count(label, run, known);
             labels.push(label);
             stubs.push([sweep.add_vertex(SEAM), sweep.add_vertex(SEAM)]);
         }
         sweep.runs.extend_from_slice(runs);
         sweep.labels.extend_from_slice(&labels);
         sweep.ends.extend_from_slice(&stubs);
-        let scores = if keeps_scores { scores.to_vec() } else { Vec::new() };
+        let scores = if keeps_scores { known.scores.to_vec() } else { Vec::new() };
         sweep.scores.extend_from_slice(&scores);
         sweep.row += 1;
         Self { sweep, runs: runs.to_vec(), labels, stubs, scores }
@@ -45,10 +45,10 @@ impl Block {
     pub(in crate::polygonize) fn push(
         &mut self,
         runs: &[Run],
-        scores: &[u8],
+        known: Known,
         done: &mut impl FnMut(Traced),
     ) {
-        self.sweep.push(runs, scores, done);
+        self.sweep.push(runs, known, done);
     }
 }
 
@@ -74,7 +74,7 @@ impl Sweep {
         let first: Vec<u32> = labels.iter().map(&mut take_label).collect();
         let last: Vec<u32> = block.labels.iter().map(&mut take_label).collect();
 
-        self.label(&runs, &scores, Some(&first));
+        self.label(&runs, Known::default(), Some(&first));
         if self.keeps_scores {
             self.keep_beside(&runs, &scores);
         }
