@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::neighbours::Neighbours;
 use super::outline::{Finished, Finisher, Outline};
 use super::sweep::{Block, Neighbourhood, Run, Sweep, Traced};
-use super::threshold::{foreground, lowest_score, valid};
+use super::threshold::{fillable, foreground, lowest_closing_score, lowest_score};
 use crate::config::polygonize::PolygonizeOptions;
 use crate::geo::Grid;
 use crate::morphology::{Morphology, bits};
@@ -33,6 +33,7 @@ pub struct Counts {
 pub struct Polygonizer {
     width: usize,
     lowest_score: u8,
+    lowest_closing_score: u8,
     morphology: Morphology,
     /// Scores of the rows inside the morphology, uppermost first.
     scores: VecDeque<Vec<u8>>,
@@ -59,6 +60,10 @@ impl Polygonizer {
         Self {
             width: grid.width,
             lowest_score: lowest_score(options.threshold),
+            lowest_closing_score: lowest_closing_score(
+                options.closing_threshold,
+                options.threshold,
+            ),
             morphology: Morphology::new(grid.width, gsd_m, options.closing_m, options.opening_m),
             scores: VecDeque::new(),
             sweep,
@@ -104,12 +109,15 @@ impl Polygonizer {
     fn smoothed_runs(&mut self, scores: &[u8]) -> Vec<(Vec<Run>, Vec<u8>)> {
         let chunks = scores.par_chunks_exact(self.width).with_min_len(MIN_ROWS_PER_TASK);
         let rows: Vec<_> = chunks
-            .map(|row| (foreground(row, self.lowest_score), valid(row), row.to_vec()))
+            .map(|row| {
+                let fillable = fillable(row, self.lowest_closing_score);
+                (foreground(row, self.lowest_score), fillable, row.to_vec())
+            })
             .collect();
         let mut done = Vec::new();
-        for (bits, valid, scores) in rows {
+        for (bits, fillable, scores) in rows {
             self.scores.push_back(scores);
-            self.morphology.push(bits, valid, &mut |row| done.push(row));
+            self.morphology.push(bits, fillable, &mut |row| done.push(row));
         }
         self.runs_after_morphology(&done)
     }
