@@ -193,13 +193,15 @@ proptest! {
         picture in prop_oneof![noise(), town()],
         rows in 1_usize..20,
         closing_m in prop_oneof![Just(0.0), Just(0.7)],
+        closing_threshold in prop_oneof![Just(0.0), Just(0.2)],
         opening_m in prop_oneof![Just(0.0), Just(0.4)],
         outline in form(),
         split_neck in prop_oneof![Just(0.0), Just(0.8)],
         walls in any::<bool>(),
     ) {
         let options = PolygonizeOptions {
-            closing_m, opening_m, outline, split_neck, split_min_m2: 1.0, min_area_m2: 0.3, ..everything_kept()
+            closing_m, closing_threshold, opening_m, outline, split_neck, split_min_m2: 1.0, min_area_m2: 0.3,
+            ..everything_kept()
         };
         let grid = grid(picture.width, picture.height, (0.3, 0.3));
         let walls = walls.then(|| {
@@ -350,21 +352,6 @@ fn small_buildings_go_and_small_holes_are_filled() {
     assert_eq!(outlines[0].area_m2, 900.0 - 64.0);
     let counts = polygonizer.counts();
     assert_eq!((counts.buildings, counts.dropped_small, counts.holes_filled), (1, 1, 1));
-}
-
-#[test]
-fn closing_joins_over_a_gap_but_never_over_no_data() {
-    let two_halves = |gap: u8| {
-        Picture::draw(40, 20, move |x, y| match () {
-            () if !(4.0..16.0).contains(&y) || !(4.0..36.0).contains(&x) => 0,
-            () if (19.0..21.0).contains(&x) => gap,
-            () => FULL,
-        })
-    };
-    let options = PolygonizeOptions { closing_m: 2.0, ..PolygonizeOptions::exact(0.5) };
-    assert_eq!(two_halves(0).outlines((1.0, 1.0), &options).len(), 1);
-    assert_eq!(two_halves(NODATA).outlines((1.0, 1.0), &options).len(), 2);
-    assert_eq!(two_halves(0).outlines((1.0, 1.0), &PolygonizeOptions::exact(0.5)).len(), 2);
 }
 
 #[test]

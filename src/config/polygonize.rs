@@ -15,6 +15,9 @@ pub struct PolygonizeOptions {
     pub connectivity: u8,
     /// Radius of the closing, which joins what a gap of twice the radius parts. 0 or less than a pixel: none.
     pub closing_m: f64,
+    /// The closing fills a pixel only where its score reaches this probability, 0..=1: a gap of lower scores parts buildings,
+    /// however narrow. 0: any pixel.
+    pub closing_threshold: f64,
     /// Radius of the opening, which removes what is narrower than twice the radius; it comes after the
     /// closing. 0 or less than a pixel: none.
     pub opening_m: f64,
@@ -58,6 +61,7 @@ impl Default for PolygonizeOptions {
             threshold: 0.5,
             connectivity: 4,
             closing_m: 0.0,
+            closing_threshold: 0.0,
             opening_m: 0.0,
             min_area_m2: 5.0,
             min_width_m: 0.6,
@@ -93,9 +97,16 @@ impl PolygonizeOptions {
     /// # Errors
     /// [`Error::Config`] naming the first key that is out of range.
     pub fn validate(&self) -> Result<()> {
-        if !(0.0..=1.0).contains(&self.threshold) {
-            let problem = format!("{} is not a probability; choose 0 to 1", self.threshold);
-            return Err(Error::config("polygonize.threshold", problem));
+        let probabilities = [
+            ("threshold", self.threshold),
+            ("closing_threshold", self.closing_threshold),
+            ("split_wall", self.split_wall),
+        ];
+        for (key, value) in probabilities {
+            if !(0.0..=1.0).contains(&value) {
+                let problem = format!("{value} is not a probability; choose 0 to 1");
+                return Err(Error::config(format!("polygonize.{key}"), problem));
+            }
         }
         if ![4, 8].contains(&self.connectivity) {
             let problem = format!("{} neighbours; choose 4 or 8", self.connectivity);
@@ -108,10 +119,6 @@ impl PolygonizeOptions {
         if !(0.0..=1.0).contains(&self.split_neck) {
             let problem = format!("{} is not a share; choose 0 to 1", self.split_neck);
             return Err(Error::config("polygonize.split_neck", problem));
-        }
-        if !(0.0..=1.0).contains(&self.split_wall) {
-            let problem = format!("{} is not a probability; choose 0 to 1", self.split_wall);
-            return Err(Error::config("polygonize.split_wall", problem));
         }
         let lengths_and_areas = [
             ("closing_m", self.closing_m, MAX_RADIUS_M),
@@ -152,6 +159,10 @@ mod tests {
         let wrong = [
             ("threshold", PolygonizeOptions { threshold: 1.5, ..Default::default() }),
             ("threshold", PolygonizeOptions { threshold: f64::NAN, ..Default::default() }),
+            (
+                "closing_threshold",
+                PolygonizeOptions { closing_threshold: 1.1, ..Default::default() },
+            ),
             ("connectivity", PolygonizeOptions { connectivity: 6, ..Default::default() }),
             ("connectivity", PolygonizeOptions { connectivity: 8, ..Default::default() }),
             ("split_neck", PolygonizeOptions { split_neck: 1.1, ..Default::default() }),

@@ -156,7 +156,7 @@ impl Pair {
 /// Closing, then "no data is background" again, then opening.
 pub struct Morphology {
     closing: Option<Pair>,
-    /// Which pixels hold data, for the rows inside the closing (`None`: all of them).
+    /// Which pixels may be set, for the rows inside the closing (`None`: all of them).
     valid: VecDeque<Option<Vec<u64>>>,
     opening: Option<Pair>,
 }
@@ -179,7 +179,8 @@ impl Morphology {
         self.closing.is_none() && self.opening.is_none()
     }
 
-    /// Takes the next row and which of its pixels hold data; hands on the rows that are done.
+    /// Takes the next row and which of its pixels the closing may set, such as those that hold data (it keeps no other); hands on
+    /// the rows that are done.
     pub fn push(&mut self, row: Vec<u64>, valid: Option<Vec<u64>>, out: &mut impl FnMut(Vec<u64>)) {
         let Self { closing, valid: queue, opening } = self;
         let Some(closing) = closing else { return open(opening.as_mut(), row, out) };

@@ -9,7 +9,7 @@ use super::outline::{Finished, Finisher, Outline};
 use super::patch::Known;
 use super::source::Rows;
 use super::sweep::{Block, Neighbourhood, Run, Sweep, Traced};
-use super::threshold::{foreground, lowest_score, valid};
+use super::threshold::{fillable, foreground, lowest_closing_score, lowest_score};
 use crate::config::polygonize::PolygonizeOptions;
 use crate::geo::Grid;
 use crate::morphology::{Morphology, bits};
@@ -35,6 +35,7 @@ pub struct Counts {
 pub struct Polygonizer {
     width: usize,
     lowest_score: u8,
+    lowest_closing_score: u8,
     /// Of a wall; absent where walls split nothing.
     lowest_wall: Option<u8>,
     morphology: Morphology,
@@ -63,6 +64,10 @@ impl Polygonizer {
         Self {
             width: grid.width,
             lowest_score: lowest_score(options.threshold),
+            lowest_closing_score: lowest_closing_score(
+                options.closing_threshold,
+                options.threshold,
+            ),
             lowest_wall: finisher.splits_by_walls().then(|| lowest_score(options.split_wall)),
             morphology: Morphology::new(grid.width, gsd_m, options.closing_m, options.opening_m),
             waiting_rows: VecDeque::new(),
@@ -102,7 +107,8 @@ impl Polygonizer {
         } else {
             let bits_of = |(at, scores): (usize, &[u8])| {
                 let bits = foreground(scores, self.lowest_score);
-                (bits, valid(scores), (scores.to_vec(), walls_of(at)))
+                let fillable = fillable(scores, self.lowest_closing_score);
+                (bits, fillable, (scores.to_vec(), walls_of(at)))
             };
             let rows: Vec<_> = rows.map(bits_of).collect();
             let rows = self.smoothed(rows);
@@ -123,15 +129,15 @@ impl Polygonizer {
         self.counts
     }
 
-    /// Closing and opening of rows (foreground, pixels with data, scores and walls); those that are done.
+    /// Closing and opening of rows (foreground, pixels that a closing may fill, scores and walls); those that are done.
     fn smoothed(
         &mut self,
         rows: Vec<(Vec<u64>, Option<Vec<u64>>, (Vec<u8>, Walls))>,
     ) -> Vec<Row<Vec<u8>>> {
         let mut done = Vec::new();
-        for (bits, valid, row) in rows {
+        for (bits, fillable, row) in rows {
             self.waiting_rows.push_back(row);
-            self.morphology.push(bits, valid, &mut |row| done.push(row));
+            self.morphology.push(bits, fillable, &mut |row| done.push(row));
         }
         self.rows_after_morphology(&done)
     }

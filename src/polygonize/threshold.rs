@@ -29,9 +29,18 @@ pub(super) fn foreground(scores: &[u8], lowest: u8) -> Vec<u64> {
     pack(scores, |score| score >= lowest && score != NODATA)
 }
 
-/// Bits of the pixels that hold data, or `None` where all do.
-pub(super) fn valid(scores: &[u8]) -> Option<Vec<u64>> {
-    scores.contains(&NODATA).then(|| pack(scores, |score| score != NODATA))
+/// The lowest score of a pixel that a closing may fill: no more than foreground needs, so that it never loses any.
+pub(super) fn lowest_closing_score(closing_threshold: f64, threshold: f64) -> u8 {
+    match closing_threshold {
+        0.0 => 0,
+        _ => lowest_score(closing_threshold.min(threshold)),
+    }
+}
+
+/// Bits of the pixels that hold data and score at least `lowest`, or `None` where all do.
+pub(super) fn fillable(scores: &[u8], lowest: u8) -> Option<Vec<u64>> {
+    let is_set = |score: u8| score >= lowest && score != NODATA;
+    (!scores.iter().all(|&score| is_set(score))).then(|| pack(scores, is_set))
 }
 
 fn pack(scores: &[u8], is_set: impl Fn(u8) -> bool) -> Vec<u64> {
