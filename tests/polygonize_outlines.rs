@@ -4,7 +4,8 @@ use geo::{Area, BoundingRect, Validation};
 use geoseg::geo::overlap::Shape;
 use geoseg::geo::{GeoTransform, Grid};
 use geoseg::polygonize::{
-    FULL, NODATA, Outline, OutlineForm, PolygonizeOptions, Polygonizer, Rows, polygons_of, score_of,
+    FULL, NODATA, Outline, OutlineForm, PolygonizeOptions, Polygonizer, Rows, Status, polygons_of,
+    score_of,
 };
 use proptest::prelude::*;
 
@@ -181,6 +182,10 @@ proptest! {
         let reach = 2.0 * simplify_m.max(gsd_m.0.max(gsd_m.1)) + 1e-6;
         for (exact, simple) in exact.iter().zip(&simple) {
             prop_assert_eq!(exact.confidence, simple.confidence);
+            // A regular outline may leave out a spike.
+            if simple.status != Status::Simplified {
+                continue;
+            }
             let (a, b) = (exact.polygon.bounding_rect().unwrap(), simple.polygon.bounding_rect().unwrap());
             for (p, q) in [(a.min(), b.min()), (a.max(), b.max())] {
                 prop_assert!((p.x - q.x).abs() <= reach && (p.y - q.y).abs() <= reach);

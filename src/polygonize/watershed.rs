@@ -16,7 +16,7 @@ pub(super) struct Rule {
 }
 
 /// Labels (from 1 on; 0 outside) of the parts of a mask that touches no side of its raster, and their number; `None` where there is
-/// one part only, or too many to count. Pixels of `walls` belong to the nearest part.
+/// one part only, or too many to count. Walls part first, then necks.
 pub(super) fn watershed(
     mask: &[bool],
     walls: Option<&[bool]>,
@@ -24,23 +24,45 @@ pub(super) fn watershed(
     gsd_m: (f64, f64),
     rule: &Rule,
 ) -> Option<(Vec<u16>, u16)> {
-    let between: Option<Vec<bool>> =
-        walls.map(|walls| mask.iter().zip(walls).map(|(inside, wall)| *inside && !wall).collect());
-    let widths = half_widths(between.as_deref().unwrap_or(mask), width, gsd_m);
-    let mut hills = Hills::new(&widths, width);
-    hills.join_by_passes(&widths, rule.neck);
-    let (mut labels, count) = hills.labels()?;
-    if between.is_some() {
+    let least_px = rule.min_part_m2 / (gsd_m.0 * gsd_m.1);
+    let parted = walls.and_then(|walls| parted_by_walls(mask, walls, width, gsd_m, least_px));
+    let (mut labels, count) = parts(parted.as_deref().unwrap_or(mask), width, gsd_m, rule.neck)?;
+    if parted.is_some() {
         grow(&mut labels, mask, width);
     }
-    let (names, count) = join_small(&labels, width, count, rule.min_part_m2 / (gsd_m.0 * gsd_m.1));
-    if count < 2 {
-        return None;
-    }
-    for label in &mut labels {
-        *label = names[usize::from(*label)];
-    }
-    Some((labels, count))
+    let count = join_small(&mut labels, width, count, least_px);
+    (count > 1).then_some((labels, count))
+}
+
+/// Parts of a mask by its necks alone, however small.
+fn parts(mask: &[bool], width: usize, gsd_m: (f64, f64), neck: f64) -> Option<(Vec<u16>, u16)> {
+    let widths = half_widths(mask, width, gsd_m);
+    let mut hills = Hills::new(&widths, width);
+    hills.join_by_passes(&widths, neck);
+    hills.labels()
+}
+
+/// A hole in a wall is at most this share as wide as the narrower of the rooms that it joins.
+const HOLE: f64 = 0.5;
+
+/// A mask without a line of pixels where walls part it; `None` where they do not. What lies between the walls of a house says nothing
+/// of its own necks: those are looked for up to its outline.
+fn parted_by_walls(
+    mask: &[bool],
+    walls: &[bool],
+    width: usize,
+    gsd_m: (f64, f64),
+    least_px: f64,
+) -> Option<Vec<bool>> {
+    let rooms: Vec<bool> = mask.iter().zip(walls).map(|(inside, wall)| *inside && !wall).collect();
+    let (mut labels, count) = parts(&rooms, width, gsd_m, HOLE)?;
+    grow(&mut labels, mask, width);
+    let count = join_small(&mut labels, width, count, least_px);
+    (count > 1).then(|| {
+        let mut parted = mask.to_vec();
+        for_each_border(&labels, &0, width, |a, _| parted[a] = false);
+        parted
+    })
 }
 
 const NONE: u32 = u32::MAX;
@@ -228,10 +250,10 @@ fn grow(labels: &mut [u16], mask: &[bool], width: usize) {
     }
 }
 
-/// Joins parts of fewer pixels to a neighbour, the smallest first. The new label of each label, and their number.
-fn join_small(labels: &[u16], width: usize, count: u16, least_px: f64) -> (Vec<u16>, u16) {
+/// Joins parts of fewer pixels to a neighbour, the smallest first; how many are left.
+fn join_small(labels: &mut [u16], width: usize, count: u16, least_px: f64) -> u16 {
     let mut pixels = vec![0_u64; usize::from(count) + 1];
-    for &label in labels {
+    for &label in &*labels {
         pixels[usize::from(label)] += 1;
     }
     let mut borders: Vec<BTreeMap<u16, u64>> = vec![BTreeMap::new(); pixels.len()];
@@ -285,7 +307,10 @@ fn join_small(labels: &[u16], width: usize, count: u16, least_px: f64) -> (Vec<u
         }
         names[usize::from(label)] = names[root];
     }
-    (names, left)
+    for label in labels {
+        *label = names[usize::from(*label)];
+    }
+    left
 }
 
 /// Steps of a half width in a pixel's shorter side.
