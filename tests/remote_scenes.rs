@@ -70,6 +70,8 @@ fn served() -> Served {
         { "rel": "item", "href": "./items/b.json" },
     ]});
     let files = BTreeMap::from([
+        ("/bucket/a.tif".to_owned(), first.clone()),
+        ("/account/box/a.tif".to_owned(), first.clone()),
         ("/a.tif".to_owned(), first),
         ("/b.tif".to_owned(), second),
         ("/items/a.json".to_owned(), text(item("a", "../a.tif", 85.276))),
@@ -91,6 +93,10 @@ impl Served {
     fn infer(&self, scene: &str, more: &[&str]) -> Ran {
         let options = "--model m.safetensors --device cpu --bbox 85.2772,27.6510,85.2780,27.6517 \
                        --set inference.window_px=128 --set inference.overlap_px=32 -v";
+        let azure = format!(
+            "DefaultEndpointsProtocol=http;AccountName=account;AccountKey=a2V5;BlobEndpoint=http://{}/account",
+            self.server.address
+        );
         let output = Command::new(env!("CARGO_BIN_EXE_geoseg"))
             .arg("infer")
             .arg(scene)
@@ -103,6 +109,9 @@ impl Served {
                 ("AWS_HTTPS", "NO"),
                 ("AWS_VIRTUAL_HOSTING", "FALSE"),
                 ("AWS_NO_SIGN_REQUEST", "YES"),
+                ("CPL_GS_ENDPOINT", &format!("http://{}/", self.server.address)),
+                ("GS_NO_SIGN_REQUEST", "YES"),
+                ("AZURE_STORAGE_CONNECTION_STRING", &azure),
             ])
             .output()
             .unwrap();
@@ -172,18 +181,25 @@ fn a_catalogue_without_scenes_is_one_clear_error() {
 }
 
 #[test]
-fn results_are_put_on_a_server_once_they_are_whole() {
-    let served = served();
-    let ran = served.infer(
-        &served.url("/a.tif"),
-        &["-o", "/vsis3/bucket/b.gpkg", "--scores", "s3://bucket/s.tif"],
-    );
-    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    let seen = served.server.seen();
-    let names: Vec<&str> = seen.put.keys().map(String::as_str).collect();
-    let expected = ["/bucket/b.gpkg", "/bucket/b.gpkg.toml", "/bucket/s.tif", "/bucket/s.tif.toml"];
-    assert_eq!(names, expected);
-    assert!(seen.put["/bucket/b.gpkg"].starts_with(b"SQLite format 3"));
-    assert!(seen.put["/bucket/s.tif"].starts_with(b"II"));
-    assert_eq!(served.place.names(), ["m.safetensors"], "nothing stays here");
+fn scenes_come_from_object_stores_and_results_go_there_once_they_are_whole() {
+    for (store, folder) in [
+        ("/vsis3/bucket", "/bucket"),
+        ("s3://bucket", "/bucket"),
+        ("gs://bucket", "/bucket"),
+        ("az://box", "/account/box"),
+    ] {
+        let served = served();
+        let [buildings, scores] = ["b.gpkg", "s.tif"].map(|name| format!("{store}/{name}"));
+        let arguments = ["-o", buildings.as_str(), "--scores", scores.as_str()];
+        let ran = served.infer(&format!("{store}/a.tif"), &arguments);
+        assert_eq!(ran.code, Some(0), "{store}: {}", ran.stderr);
+        let seen = served.server.seen();
+        assert!(seen.sent[&format!("{folder}/a.tif")] < served.scene_bytes / 2, "{store}");
+        let names: Vec<&str> = seen.put.keys().map(String::as_str).collect();
+        let expected = ["b.gpkg", "b.gpkg.toml", "s.tif", "s.tif.toml"];
+        assert_eq!(names, expected.map(|name| format!("{folder}/{name}")));
+        assert!(seen.put[&format!("{folder}/b.gpkg")].starts_with(b"SQLite format 3"));
+        assert!(seen.put[&format!("{folder}/s.tif")].starts_with(b"II"));
+        assert_eq!(served.place.names(), ["m.safetensors"], "nothing stays here");
+    }
 }

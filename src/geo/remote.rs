@@ -138,9 +138,10 @@ const MOST_TEXT: i64 = 64 << 20;
 pub fn exists(path: &Path) -> bool {
     init();
     let Ok(name) = c_string(&gdal_path(path)) else { return false };
-    let mut stat = std::mem::MaybeUninit::<gdal_sys::VSIStatBufL>::uninit();
-    // SAFETY: the buffer is only written to, and not read here.
-    unsafe { gdal_sys::VSIStatL(name.as_ptr(), stat.as_mut_ptr()) == 0 }
+    // The bindings give the record no size; that of the C library is a quarter of this, or less.
+    let mut stat = [0_u64; 64];
+    // SAFETY: GDAL fills in a `struct stat` of the C library, which fits.
+    unsafe { gdal_sys::VSIStatL(name.as_ptr(), stat.as_mut_ptr().cast()) == 0 }
 }
 
 /// Copies a file on disk to a remote place, replacing what is there.
@@ -198,5 +199,14 @@ mod tests {
         assert_eq!(option(), "TRUE");
         drop((local, remote));
         assert_eq!(option(), "none");
+    }
+
+    #[test]
+    fn what_is_there_exists() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        assert!(!exists(&path));
+        std::fs::write(&path, "a").unwrap();
+        assert!(exists(&path));
     }
 }
