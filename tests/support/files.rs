@@ -95,7 +95,7 @@ fn answer(
             ("503 Service Unavailable", String::new(), Vec::new())
         } else if method == "PUT" {
             seen.put.insert(path.clone(), body);
-            ("200 OK", "ETag: \"1\"\r\n".to_owned(), Vec::new())
+            ("201 Created", "ETag: \"1\"\r\n".to_owned(), Vec::new())
         } else {
             match files.get(&path) {
                 None => ("404 Not Found", String::new(), Vec::new()),
