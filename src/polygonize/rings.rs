@@ -246,7 +246,11 @@ mod tests {
         ) {
             let scores: Vec<Vec<u8>> =
                 mask.iter().map(|row| row.iter().map(|set| if *set { 200 } else { 100 }).collect()).collect();
-            let walls = (0..).map(|row| (0..60).map(move |i| (3 * i + row % 3, 3 * i + row % 3 + 1)).collect::<Vec<_>>());
+            let is_wall = |col: i64, row: i64| (col - row).rem_euclid(3) < 2;
+            let walls: Vec<Vec<bool>> = (0..mask.len())
+                .map(|row| (0..mask[row].len()).map(|col| is_wall(col as i64, row as i64)).collect())
+                .collect();
+            let walls = runs(&walls).into_iter().map(|row| row.iter().map(|run| (run.start, run.end)).collect::<Vec<_>>());
             let rows: Vec<_> = runs(&mask).into_iter().zip(scores).zip(walls).collect();
             fn known<'a>(scores: &'a [u8], walls: &'a [(u32, u32)]) -> Known<'a> {
                 Known { scores, walls }
@@ -282,7 +286,7 @@ mod tests {
                 prop_assert_eq!(&a.walls, &b.walls);
                 let wall = |at: usize| {
                     let (col, row) = (a.col + (at % a.width) as i64, a.row + (at / a.width) as i64);
-                    (col - row).rem_euclid(3) == 0
+                    is_wall(col, row)
                 };
                 let walls = (0..a.scores.len()).map(|at| a.scores[at] == 200 && wall(at));
                 prop_assert!(a.walls.unwrap_or(vec![false; a.scores.len()]).into_iter().eq(walls));
