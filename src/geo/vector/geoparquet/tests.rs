@@ -1,11 +1,18 @@
+use std::fs::File;
+use std::path::Path;
+
 use geo::polygon;
 use parquet::basic::ColumnOrder;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::statistics::Statistics;
 use parquet::record::RowAccessor;
+use serde_json::json;
 
-use super::*;
-use crate::geo::vector::LayerWriter;
+use super::write::GROUP_ROWS;
+use crate::geo::Crs;
+use crate::geo::vector::{
+    Attribute, Feature, FeatureReader, FieldKind, LayerWriter, Value, VectorSource,
+};
 
 fn square(x: f64) -> geo::Geometry<f64> {
     polygon![(x: x, y: 0.0), (x: x + 1.0, y: 0.0), (x: x + 1.0, y: 2.0), (x: x, y: 2.0)].into()
@@ -82,4 +89,40 @@ fn a_file_without_buildings_is_whole() {
     let reader = write(&folder.path().join("b.parquet"), 0);
     assert_eq!(reader.metadata().file_metadata().num_rows(), 0);
     assert!(geo_metadata(&reader)["columns"]["geometry"].get("bbox").is_none());
+}
+
+/// Every feature of a file.
+fn read(path: &Path) -> crate::error::Result<Vec<Feature>> {
+    let mut features = Vec::new();
+    FeatureReader::open(&VectorSource::file(path))?.each(|feature| {
+        features.push(feature);
+        Ok(())
+    })?;
+    Ok(features)
+}
+
+#[test]
+fn no_damaged_byte_makes_the_reader_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("b.parquet");
+    write(&path, 40);
+    if let Ok(f) = std::env::var("FUZZ") {
+        std::fs::copy(f, &path).unwrap();
+    }
+    let whole = std::fs::read(&path).unwrap();
+    let (mut refused, mut read_anyway) = (0, 0);
+    for place in (0..whole.len()).step_by(1) {
+        for mask in [0x01, 0x80, 0xff] {
+            let mut damaged = whole.clone();
+            damaged[place] ^= mask;
+            std::fs::write(&path, damaged).unwrap();
+            match std::panic::catch_unwind(|| read(&path)) {
+                Ok(Ok(_)) => read_anyway += 1,
+                Ok(Err(_)) => refused += 1,
+                Err(_) => eprintln!("PANIC at {place} of {} {mask}", whole.len()),
+            }
+        }
+    }
+    eprintln!("{refused} {read_anyway}");
+    assert!(refused > 0 && read_anyway > 0, "{refused} {read_anyway}");
 }
