@@ -58,9 +58,9 @@ fn meaning(column: &ColumnDescriptor) -> Option<Meaning> {
     let by_type = match column.logical_type_ref() {
         Some(LogicalType::Decimal(_)) => Some(Meaning::Decimal(column.type_scale())),
         Some(LogicalType::Date) => Some(Meaning::Date),
-        Some(LogicalType::Time(time)) => Some(Meaning::Time(per_ms(&time.unit))),
+        Some(LogicalType::Time(time)) => Some(Meaning::Time(per_ms(time.unit))),
         Some(LogicalType::Timestamp(time)) => {
-            Some(Meaning::Timestamp(per_ms(&time.unit), time.is_adjusted_to_u_t_c))
+            Some(Meaning::Timestamp(per_ms(time.unit), time.is_adjusted_to_u_t_c))
         }
         Some(LogicalType::String | LogicalType::Enum | LogicalType::Json) => Some(Meaning::Text),
         Some(LogicalType::Integer(whole)) if !whole.is_signed => {
@@ -87,7 +87,7 @@ fn meaning(column: &ColumnDescriptor) -> Option<Meaning> {
     })
 }
 
-fn per_ms(unit: &TimeUnit) -> i64 {
+fn per_ms(unit: TimeUnit) -> i64 {
     match unit {
         TimeUnit::MILLIS => 1,
         TimeUnit::MICROS => 1000,

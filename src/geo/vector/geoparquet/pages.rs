@@ -74,3 +74,63 @@ impl Iterator for Checked {
 fn damaged(found: &str) -> ParquetError {
     ParquetError::General(found.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One page, of whatever kind.
+    struct One(Option<Page>);
+
+    impl PageReader for One {
+        fn get_next_page(&mut self) -> Result<Option<Page>> {
+            Ok(self.0.take())
+        }
+
+        fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
+            Ok(None)
+        }
+
+        fn skip_next_page(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Iterator for One {
+        type Item = Result<Page>;
+
+        fn next(&mut self) -> Option<Self::Item> {
+            self.0.take().map(Ok)
+        }
+    }
+
+    fn is_taken(page: Page, has_dictionary: bool) -> bool {
+        Checked { pages: Box::new(One(Some(page))), has_dictionary }.get_next_page().is_ok()
+    }
+
+    /// A page of 8 bytes.
+    fn page(encoding: Encoding, levels: [u32; 2]) -> Page {
+        Page::DataPageV2 {
+            buf: vec![0; 8].into(),
+            num_values: 1,
+            encoding,
+            num_nulls: 0,
+            num_rows: 1,
+            def_levels_byte_len: levels[0],
+            rep_levels_byte_len: levels[1],
+            is_compressed: false,
+            statistics: None,
+        }
+    }
+
+    #[test]
+    fn pages_that_decoders_would_panic_on_are_refused() {
+        assert!(is_taken(page(Encoding::PLAIN, [8, 0]), false));
+        assert!(!is_taken(page(Encoding::PLAIN, [8, 1]), false));
+        assert!(!is_taken(page(Encoding::PLAIN, [u32::MAX, u32::MAX]), false));
+        for encoding in [Encoding::RLE_DICTIONARY, Encoding::PLAIN_DICTIONARY] {
+            assert!(is_taken(page(encoding, [0, 0]), true));
+            assert!(!is_taken(page(encoding, [0, 0]), false));
+        }
+    }
+}

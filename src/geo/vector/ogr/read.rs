@@ -104,13 +104,11 @@ impl OgrReader {
             return Ok(());
         }
         let found = message.lines().next().unwrap_or("an error");
-        Err(match &self.filter {
-            Some(filter) => wrong_filter(&self.path, filter, found),
-            None => {
-                let hint = "check that the file is whole";
-                Error::input(&self.path, "readable features", found, hint)
-            }
-        })
+        if let Some(filter) = &self.filter {
+            return Err(wrong_filter(&self.path, filter, found));
+        }
+        let hint = "check that the file is whole";
+        Err(Error::input(&self.path, "readable features", found, hint))
     }
 }
 
