@@ -210,7 +210,7 @@ proptest! {
         };
         let grid = grid(picture.width, picture.height, (0.3, 0.3));
         let walls = walls.then(|| {
-            let is_wall = |i: usize| (i % picture.width + 2 * (i / picture.width)) % 7 == 0;
+            let is_wall = |i: usize| (i % picture.width + 2 * (i / picture.width)).is_multiple_of(7);
             (0..picture.scores.len()).map(|i| if is_wall(i) { FULL } else { 0 }).collect()
         });
         let all = Rows { walls, ..picture.rows() };

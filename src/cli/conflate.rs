@@ -13,7 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   geoseg conflate buildings.gpkg osm.geojson -o changes.gpkg
   geoseg conflate buildings.gpkg cadastre.gpkg --reference-layer houses --json changes.json -o changes.gpkg
-  geoseg conflate buildings.gpkg osm.geojson --set conflate.iou=0.3 -o changes.geojson
+  geoseg conflate buildings.parquet overture.parquet --set conflate.iou=0.3 -o changes.geojson
 
 config/infer.toml lists every key of [conflate] with its default.";
 
@@ -24,7 +24,7 @@ pub struct Args {
     /// Predicted buildings
     #[arg(value_name = "PREDICTED")]
     predicted: PathBuf,
-    /// Known buildings: any vector file that OGR opens, in any CRS
+    /// Known buildings: GeoParquet, or any vector file that GDAL opens, in any CRS
     #[arg(value_name = "REFERENCE")]
     reference: PathBuf,
     /// Layer of the known buildings, the first where absent

@@ -16,7 +16,7 @@ use crate::tiles::Split;
 #[command(next_help_heading = "Scenes and truth")]
 #[command(group = clap::ArgGroup::new("judged").required(true).args(["truth", "dataset"]))]
 pub struct Judged {
-    /// True buildings of one scene: any vector file that OGR opens
+    /// True buildings of one scene: GeoParquet, or any vector file that GDAL opens
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
     /// Layer of the true buildings, the first where absent
@@ -37,7 +37,7 @@ pub struct Judged {
     /// The dataset's scenes to judge
     #[arg(long, value_name = "SPLIT", default_value = "val")]
     split: SplitArg,
-    /// Predictions of the dataset's scenes: NAME.geojson (.gpkg, .fgb, ..), NAME_scores.tif, NAME_mask.tif
+    /// Predictions of the dataset's scenes: NAME.geojson (.gpkg, .parquet, ..), NAME_scores.tif, NAME_mask.tif
     #[arg(long, value_name = "FOLDER", requires = "dataset")]
     predictions: Option<PathBuf>,
 }

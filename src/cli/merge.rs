@@ -12,7 +12,7 @@ use crate::{config, merge};
 const EXAMPLES: &str = "\
 Examples:
   geoseg merge west.gpkg east.gpkg -o all.gpkg
-  geoseg merge a.geojson b.fgb c.gpkg --crs EPSG:3857 -o all.parquet
+  geoseg merge a.parquet b.fgb c.gpkg --crs EPSG:3857 -o all.parquet
   geoseg merge west.gpkg east.gpkg --set merge.iou=0.3 --set merge.contained=0 -o all.gpkg
 
 The CRS is that of the files where they agree, and WGS 84 where they differ. config/infer.toml lists every
@@ -22,7 +22,7 @@ key of [merge] with its default.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Buildings, as `geoseg infer` writes them, in any format that OGR opens
+    /// Buildings, as `geoseg infer` writes them: GeoParquet, or any vector file that GDAL opens
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Buildings: .geojson, .geojsonl, .gpkg, .fgb, .parquet, .shp, .mbtiles or .pmtiles

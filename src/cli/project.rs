@@ -113,7 +113,7 @@ impl ProjectArgs {
         overwrite: bool,
     ) -> Result<bool> {
         let (Some(truth), Some(buildings)) = (&self.truth, buildings) else { return Ok(false) };
-        if !Format::of(buildings)?.is_read_by_gdal() {
+        if Format::of(buildings)?.is_tiles() {
             tracing::warn!("{}: not read back, so no differences are shown", buildings.display());
             return Ok(false);
         }

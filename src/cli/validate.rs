@@ -23,7 +23,7 @@ lists every key of [validate] with its default.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Buildings: any vector file that OGR opens
+    /// Buildings: GeoParquet, or any vector file that GDAL opens
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Layer of the buildings, the first where absent
@@ -59,14 +59,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     Err(Error::Some { failed, total, what: "features".to_owned() })
 }
 
-/// Checks what a stage has written, and says so in a line; tiles, formats that GDAL does not read back, and
-/// files on a server are left alone.
+/// Checks what a stage has written, and says so in a line; tiles and files on a server are left alone.
 pub(super) fn check_output(
     path: &Path,
     options: &ValidateOptions,
     context: &Context,
 ) -> Result<()> {
-    if !options.outputs || remote::is_remote(path) || !Format::of(path)?.is_read_by_gdal() {
+    if !options.outputs || remote::is_remote(path) || Format::of(path)?.is_tiles() {
         return Ok(());
     }
     let report = validate::run(&VectorSource::file(path), options, context.progress)?;

@@ -9,11 +9,11 @@ use crate::geo::vector::VectorSource;
 use crate::tiles::{Split, scene_splits};
 
 /// Extensions of predicted buildings, in the order in which they are looked for.
-const VECTORS: [&str; 5] = ["geojson", "gpkg", "fgb", "geojsonl", "shp"];
+const VECTORS: [&str; 6] = ["geojson", "gpkg", "fgb", "parquet", "geojsonl", "shp"];
 
 /// Every scene of `split`, with its predictions in `folder`: buildings in `<scene>.geojson` (or `.gpkg`,
-/// `.fgb`, `.geojsonl`, `.shp`), scores in `<scene>_scores.tif`, a mask in `<scene>_mask.tif`; at least
-/// one of them. Paths in `config` are taken as they are: resolve them first.
+/// `.fgb`, `.parquet`, `.geojsonl`, `.shp`), scores in `<scene>_scores.tif`, a mask in `<scene>_mask.tif`; at
+/// least one of them. Paths in `config` are taken as they are: resolve them first.
 ///
 /// # Errors
 /// No scene has that split, a scene has no prediction, or the split is by blocks: a prediction for a

@@ -64,6 +64,31 @@ impl Crs {
         Ok(Self { geographic: reference.is_geographic(), label, wkt })
     }
 
+    /// By PROJJSON; `None` for local ones, which lie nowhere.
+    ///
+    /// # Errors
+    /// PROJ cannot read it.
+    pub fn from_projjson(json: &serde_json::Value) -> Result<Option<Self>> {
+        super::init();
+        let reference =
+            SpatialRef::from_definition(&json.to_string()).map_err(Error::gdal("PROJJSON"))?;
+        // The same coordinates as EPSG:4326, which are never given in that order here.
+        if reference.authority().is_ok_and(|authority| authority == "OGC:CRS84") {
+            return Self::wgs84().map(Some);
+        }
+        Ok(Self::on_earth(&reference))
+    }
+
+    /// A file's CRS; `None` for local ones, which lie nowhere, and for GDAL's name of none.
+    pub(super) fn on_earth(reference: &SpatialRef) -> Option<Self> {
+        // So GeoPackages say that they have none.
+        let undefined = reference.name().is_some_and(|name| name.starts_with("Undefined "));
+        if reference.is_local() || undefined {
+            return None;
+        }
+        Self::from_spatial_ref(reference).ok()
+    }
+
     pub(super) fn spatial_ref(&self) -> Result<SpatialRef> {
         let mut reference = SpatialRef::from_wkt(&self.wkt).map_err(Error::gdal(&self.label))?;
         reference.set_axis_mapping_strategy(AxisMappingStrategy::TraditionalGisOrder);

@@ -2,6 +2,7 @@
 
 use std::ffi::{CString, c_int};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use gdal::config::{
     clear_thread_local_config_option, get_thread_local_config_option, set_config_option,
@@ -133,6 +134,68 @@ pub fn read_text(path: &Path) -> Result<String> {
 
 /// Catalogues are small; what is larger is none.
 const MOST_TEXT: i64 = 64 << 20;
+
+/// A remote file that is read in ranges.
+pub(super) struct RemoteFile {
+    handle: Mutex<Handle>,
+    len: u64,
+}
+
+struct Handle(*mut gdal_sys::VSILFILE);
+
+// SAFETY: GDAL's files may be used by any thread, by one at a time.
+unsafe impl Send for Handle {}
+
+impl RemoteFile {
+    /// Opens the file and asks for its length.
+    ///
+    /// # Errors
+    /// It is not there, or may not be read.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        init();
+        let name = c_string(&gdal_path(path))?;
+        let _opening = Opening::of(path);
+        // SAFETY: the name outlives the call; what is opened is closed when the handle is dropped.
+        let handle = unsafe { gdal_sys::VSIFOpenL(name.as_ptr(), c"rb".as_ptr()) };
+        if handle.is_null() {
+            return Err(Error::input(
+                path,
+                "a readable file",
+                "none, or none that may be read",
+                "check the address and the credentials",
+            ));
+        }
+        let handle = Handle(handle);
+        // SAFETY: the handle is open.
+        let len = unsafe {
+            gdal_sys::VSIFSeekL(handle.0, 0, libc::SEEK_END);
+            gdal_sys::VSIFTellL(handle.0)
+        };
+        Ok(Self { handle: Mutex::new(handle), len })
+    }
+
+    /// Bytes of the file.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Reads from byte `start` on until `bytes` are full or the file ends; how many there are.
+    pub(super) fn read_at(&self, start: u64, bytes: &mut [u8]) -> usize {
+        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: the handle is open and this thread's alone, and no more is written than there is room for.
+        unsafe {
+            gdal_sys::VSIFSeekL(handle.0, start, libc::SEEK_SET);
+            gdal_sys::VSIFReadL(bytes.as_mut_ptr().cast(), 1, bytes.len(), handle.0)
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: opened once, closed once.
+        unsafe { gdal_sys::VSIFCloseL(self.0) };
+    }
+}
 
 /// Whether something is there.
 pub fn exists(path: &Path) -> bool {

@@ -237,6 +237,10 @@ mod tests {
         }
     }
 
+    fn known<'a>(scores: &'a [u8], walls: &'a [(u32, u32)]) -> Known<'a> {
+        Known { scores, walls }
+    }
+
     proptest! {
         #[test]
         fn blocks_swept_apart_are_the_scene_swept_as_one(
@@ -252,9 +256,6 @@ mod tests {
                 .collect();
             let walls = runs(&walls).into_iter().map(|row| row.iter().map(|run| (run.start, run.end)).collect::<Vec<_>>());
             let rows: Vec<_> = runs(&mask).into_iter().zip(scores).zip(walls).collect();
-            fn known<'a>(scores: &'a [u8], walls: &'a [(u32, u32)]) -> Known<'a> {
-                Known { scores, walls }
-            }
             let mut sweep = Sweep::new(neighbours, true);
             let one = trace_with(&mut sweep, |sweep, done| {
                 for ((runs, scores), walls) in &rows {

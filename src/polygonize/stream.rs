@@ -108,7 +108,7 @@ impl Polygonizer {
             let bits_of = |(at, scores): (usize, &[u8])| {
                 let bits = foreground(scores, self.lowest_score);
                 let fillable = fillable(scores, self.lowest_closing_score);
-                (bits, fillable, (scores.to_vec(), walls_of(at)))
+                RawRow { bits, fillable, known: (scores.to_vec(), walls_of(at)) }
             };
             let rows: Vec<_> = rows.map(bits_of).collect();
             let rows = self.smoothed(rows);
@@ -129,14 +129,11 @@ impl Polygonizer {
         self.counts
     }
 
-    /// Closing and opening of rows (foreground, pixels that a closing may fill, scores and walls); those that are done.
-    fn smoothed(
-        &mut self,
-        rows: Vec<(Vec<u64>, Option<Vec<u64>>, (Vec<u8>, Walls))>,
-    ) -> Vec<Row<Vec<u8>>> {
+    /// Closing and opening of rows; those that are done.
+    fn smoothed(&mut self, rows: Vec<RawRow>) -> Vec<Row<Vec<u8>>> {
         let mut done = Vec::new();
-        for (bits, fillable, row) in rows {
-            self.waiting_rows.push_back(row);
+        for RawRow { bits, fillable, known } in rows {
+            self.waiting_rows.push_back(known);
             self.morphology.push(bits, fillable, &mut |row| done.push(row));
         }
         self.rows_after_morphology(&done)
@@ -232,6 +229,16 @@ const MIN_ROWS_PER_TASK: usize = 16;
 
 /// Columns `start..end` of walls in a row, left to right.
 type Walls = Vec<(u32, u32)>;
+
+/// A row before closing and opening.
+struct RawRow {
+    /// Its foreground.
+    bits: Vec<u64>,
+    /// Pixels that a closing may fill; absent where it may fill any.
+    fillable: Option<Vec<u64>>,
+    /// Scores and walls.
+    known: (Vec<u8>, Walls),
+}
 
 /// A row of the mask with what is known of its pixels.
 struct Row<S> {

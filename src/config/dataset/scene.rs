@@ -16,7 +16,7 @@ pub struct SceneEntry {
     pub name: Option<String>,
     /// The image: anything that GDAL opens.
     pub image: PathBuf,
-    /// The buildings: anything that OGR opens.
+    /// The buildings: GeoParquet, or anything that GDAL opens.
     pub footprints: PathBuf,
     /// Instead of buildings, what models said: a raster of `geoseg label`. All scenes of a set have it, or none.
     pub soft: Option<PathBuf>,

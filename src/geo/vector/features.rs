@@ -1,16 +1,16 @@
 //! Features of any vector format with their attributes, one after another.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use gdal::vector::{LayerAccess, OGRFieldType, OwnedLayer};
 use geozero::ToGeo;
 use geozero::wkb::Wkb;
 
+use super::geoparquet::GeoParquetReader;
+use super::ogr::OgrReader;
 use super::read::VectorSource;
 use super::write::{FieldKind, Value};
 use crate::error::{Error, Result};
 use crate::geo::crs::{Crs, Reprojection};
-use crate::geo::dataset;
 
 /// An attribute's value that outlives its feature.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,10 +70,15 @@ pub struct Feature {
 
 /// Reads features in file order, as often as wanted.
 pub struct FeatureReader {
-    layer: OwnedLayer,
+    origin: Origin,
     source: VectorSource,
     crs: Option<Crs>,
     fields: Vec<(String, FieldKind)>,
+}
+
+enum Origin {
+    Ogr(OgrReader),
+    Parquet(Box<GeoParquetReader>),
 }
 
 impl FeatureReader {
@@ -82,49 +87,16 @@ impl FeatureReader {
     /// # Errors
     /// The file, layer or filter is wrong.
     pub fn open(source: &VectorSource) -> Result<Self> {
-        let path = &source.path;
-        let dataset = dataset::open(path, true)?;
-        let mut layer = match &source.layer {
-            Some(name) => {
-                let names: Vec<String> = dataset.layers().map(|layer| layer.name()).collect();
-                dataset.into_layer_by_name(name).map_err(|_| {
-                    let wanted = format!("a layer `{name}`");
-                    Error::input(path, wanted, names.join(", "), "name one of these")
-                })?
-            }
-            None => dataset.into_layer(0).map_err(|_| {
-                Error::input(path, "a layer", "none", "check that the file holds features")
-            })?,
+        let (origin, crs, fields) = if GeoParquetReader::is_for(&source.path) {
+            let file = GeoParquetReader::open(source)?;
+            let (crs, fields) = (file.crs().cloned(), file.fields());
+            (Origin::Parquet(Box::new(file)), crs, fields)
+        } else {
+            let layer = OgrReader::open(source)?;
+            let (crs, fields) = (layer.crs(), layer.fields());
+            (Origin::Ogr(layer), crs, fields)
         };
-        if let Some(filter) = &source.filter {
-            layer.set_attribute_filter(filter).map_err(|source| {
-                Error::input(
-                    path,
-                    format!("a filter that fits the attributes: {filter}"),
-                    dataset::reason(&source),
-                    "write it as the WHERE part of an SQL query",
-                )
-            })?;
-        }
-        let crs = layer
-            .spatial_ref()
-            .filter(|reference| !reference.is_local())
-            // GDAL's name for the CRS of a GeoPackage that has none.
-            .filter(|reference| reference.name().is_none_or(|name| !name.starts_with("Undefined ")))
-            .and_then(|reference| Crs::from_spatial_ref(&reference).ok());
-        let fields = layer
-            .defn()
-            .fields()
-            .map(|field| {
-                let kind = match field.field_type() {
-                    OGRFieldType::OFTInteger | OGRFieldType::OFTInteger64 => FieldKind::Int,
-                    OGRFieldType::OFTReal => FieldKind::Real,
-                    _ => FieldKind::Text,
-                };
-                (field.name(), kind)
-            })
-            .collect();
-        Ok(Self { layer, source: source.clone(), crs, fields })
+        Ok(Self { origin, source: source.clone(), crs, fields })
     }
 
     /// The way of the coordinates to `to`; `None` where they stay as they are.
@@ -163,7 +135,10 @@ impl FeatureReader {
 
     /// How many features there are, as far as the file says.
     pub fn count(&self) -> u64 {
-        self.layer.feature_count()
+        match &self.origin {
+            Origin::Ogr(layer) => layer.count(),
+            Origin::Parquet(file) => file.count(),
+        }
     }
 
     /// Names and kinds of the attributes.
@@ -180,68 +155,29 @@ impl FeatureReader {
     ///
     /// # Errors
     /// The file is damaged, or `visit` fails.
-    pub fn each(&mut self, mut visit: impl FnMut(Feature) -> Result<()>) -> Result<()> {
-        let fields = &self.fields;
-        let path: PathBuf = self.source.path.clone();
-        // SAFETY: resets this thread's error state only.
-        unsafe { gdal_sys::CPLErrorReset() };
-        for feature in self.layer.features() {
-            // By index: the other way takes a missing geometry for one.
-            let geometry = feature.geometry_by_index(0).ok();
-            let wkb = geometry.filter(|geometry| !geometry.is_empty());
-            let wkb = wkb.map(|geometry| geometry.wkb().map_err(Error::gdal(&path))).transpose()?;
-            let mut attributes = Vec::with_capacity(fields.len());
-            for (index, (_, kind)) in fields.iter().enumerate() {
-                attributes.push(attribute(&feature, index, *kind).map_err(Error::gdal(&path))?);
-            }
-            visit(Feature {
-                fid: feature.fid().unwrap_or_default(),
-                geometry: wkb.and_then(|wkb| Wkb(wkb).to_geo().ok()),
-                attributes,
-            })?;
+    pub fn each(&mut self, visit: impl FnMut(Feature) -> Result<()>) -> Result<()> {
+        match &mut self.origin {
+            Origin::Ogr(layer) => layer.each(&self.fields, visit),
+            Origin::Parquet(file) => file.each(!self.fields.is_empty(), visit),
         }
-        self.check_read()
-    }
-
-    /// A damaged file, or a filter that a database driver only looks at when it is asked for features,
-    /// ends the features early; GDAL says so in its error state alone.
-    fn check_read(&self) -> Result<()> {
-        // SAFETY: reads this thread's error state; the message is copied at once.
-        let (class, message) = unsafe {
-            let message = std::ffi::CStr::from_ptr(gdal_sys::CPLGetLastErrorMsg());
-            (gdal_sys::CPLGetLastErrorType(), message.to_string_lossy().into_owned())
-        };
-        if class < gdal_sys::CPLErr::CE_Failure {
-            return Ok(());
-        }
-        let (expected, hint) = match &self.source.filter {
-            Some(filter) => (
-                format!("a filter that fits the attributes: {filter}"),
-                "write it as the WHERE part of an SQL query",
-            ),
-            None => ("readable features".to_owned(), "check that the file is whole"),
-        };
-        let found = message.lines().next().unwrap_or("an error");
-        Err(Error::input(&self.source.path, expected, found, hint))
     }
 }
 
-fn attribute(
-    feature: &gdal::vector::Feature<'_>,
-    index: usize,
-    kind: FieldKind,
-) -> gdal::errors::Result<Attribute> {
-    // SAFETY: the feature is alive and `index` is one of its fields.
-    let known =
-        unsafe { gdal_sys::OGR_F_IsFieldSetAndNotNull(feature.c_feature(), index as i32) != 0 };
-    if !known {
-        return Ok(Attribute::Null);
+/// GDAL's geometry without heights; `None` where it is empty, or of a kind that is not read.
+pub(super) fn plain(geometry: &gdal::vector::Geometry) -> Option<geo::Geometry<f64>> {
+    if geometry.is_empty() {
+        return None;
     }
-    Ok(match kind {
-        FieldKind::Int => {
-            feature.field_as_integer64(index)?.map_or(Attribute::Null, Attribute::Int)
-        }
-        FieldKind::Real => feature.field_as_double(index)?.map_or(Attribute::Null, Attribute::Real),
-        FieldKind::Text => feature.field_as_string(index)?.map_or(Attribute::Null, Attribute::Text),
-    })
+    Wkb(geometry.iso_wkb().ok()?).to_geo().ok()
+}
+
+/// The error of a layer that is not there.
+pub(super) fn no_layer(path: &Path, wanted: &str, found: &str) -> Error {
+    Error::input(path, format!("a layer `{wanted}`"), found, "name one of these")
+}
+
+/// The error of an attribute filter that GDAL does not take.
+pub(super) fn wrong_filter(path: &Path, filter: &str, found: impl Into<String>) -> Error {
+    let expected = format!("a filter that fits the attributes: {filter}");
+    Error::input(path, expected, found, "write it as the WHERE part of an SQL query")
 }

@@ -81,11 +81,6 @@ impl Format {
         matches!(self, Self::MbTiles | Self::PmTiles)
     }
 
-    /// Whether GDAL's features can be read from the file as they were written.
-    pub fn is_read_by_gdal(self) -> bool {
-        !self.is_tiles() && self.driver().is_some()
-    }
-
     fn check_driver(self, path: &Path) -> Result<()> {
         init();
         let Some(name) = self.driver() else { return Ok(()) };

@@ -12,9 +12,9 @@ use crate::geo::crs::Crs;
 /// Where polygons come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VectorSource {
-    /// Any file or connection that OGR opens.
+    /// GeoParquet, or any file or connection that GDAL opens.
     pub path: PathBuf,
-    /// The layer's name; the first one where absent.
+    /// The layer's name; the first one where absent. That of GeoParquet is the file's, without its extension.
     #[serde(default)]
     pub layer: Option<String>,
     /// An attribute filter, the WHERE part of an SQL query.

@@ -7,11 +7,11 @@ use gdal::raster::{GdalType, RasterCreationOptions};
 use gdal::vector::{Defn, Feature, FieldDefn, LayerAccess, LayerOptions, OGRFieldType};
 use geozero::{CoordDimensions, ToWkb};
 
-use super::format::Format;
-use super::write::{FieldKind, Value};
 use crate::error::{Error, Result};
 use crate::geo::crs::Crs;
 use crate::geo::dataset::{close_checked, init};
+use crate::geo::vector::format::Format;
+use crate::geo::vector::write::{FieldKind, Value};
 
 /// From a district on one screen to single buildings; tiles beyond are scaled up by whoever shows them.
 const TILE_ZOOMS: [&str; 2] = ["MINZOOM=11", "MAXZOOM=16"];
@@ -55,7 +55,7 @@ impl LayerAccess for OpenLayer {
 }
 
 /// One layer of a new file.
-pub(super) struct OgrLayer {
+pub(in crate::geo::vector) struct OgrLayer {
     layer: OpenLayer,
     layer_name: String,
     path: PathBuf,
@@ -67,7 +67,7 @@ pub(super) struct OgrLayer {
 
 impl OgrLayer {
     /// Creates the file with one layer of polygons; `crs` is that of the coordinates and of the file.
-    pub(super) fn create(
+    pub(in crate::geo::vector) fn create(
         path: &Path,
         format: Format,
         layer_name: &str,
@@ -132,11 +132,11 @@ impl OgrLayer {
         })
     }
 
-    pub(super) fn set_style(&mut self, qml: String) {
+    pub(in crate::geo::vector) fn set_style(&mut self, qml: String) {
         self.style = self.keeps_style.then_some(qml);
     }
 
-    pub(super) fn push(
+    pub(in crate::geo::vector) fn push(
         &mut self,
         geometry: &geo::Geometry<f64>,
         values: &[Value<'_>],
@@ -166,7 +166,7 @@ impl OgrLayer {
     }
 
     /// Writes what is left and closes the file.
-    pub(super) fn finish(self) -> Result<()> {
+    pub(in crate::geo::vector) fn finish(self) -> Result<()> {
         let mut dataset = self.layer.dataset;
         if self.transaction {
             // SAFETY: ends the transaction that `create` began on this handle.

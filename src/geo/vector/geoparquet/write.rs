@@ -1,5 +1,4 @@
-//! Features into GeoParquet 1.1: columns, a bounding box beside every geometry, row groups flushed as
-//! they fill (<https://geoparquet.org/releases/v1.1.0/>).
+//! Features into GeoParquet 1.1: columns, a bounding box beside every geometry, row groups flushed as they fill.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -15,24 +14,20 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::{Type, TypePtr};
-use serde_json::json;
 
-use super::write::{FieldKind, Value};
+use super::metadata::{self, BBOX, CORNERS, GEOMETRY};
 use crate::error::{Error, Result};
 use crate::geo::crs::Crs;
+use crate::geo::vector::write::{FieldKind, Value};
 
 /// Features of a row group: what a reader can skip by its box, and what is in memory here (some 30 MB
 /// of buildings).
-const GROUP_ROWS: usize = 65_536;
+pub(super) const GROUP_ROWS: usize = 65_536;
 /// Bytes of geometries that end a row group early.
 const GROUP_BYTES: usize = 64 << 20;
 
-const GEOMETRY: &str = "geometry";
-const BBOX: &str = "bbox";
-const CORNERS: [&str; 4] = ["xmin", "ymin", "xmax", "ymax"];
-
 /// A file that grows row group by row group.
-pub(super) struct GeoParquet {
+pub(in crate::geo::vector) struct GeoParquet {
     writer: SerializedFileWriter<File>,
     path: PathBuf,
     crs: serde_json::Value,
@@ -61,7 +56,7 @@ enum Values {
 
 impl GeoParquet {
     /// Creates the file; `crs` is that of the coordinates.
-    pub(super) fn create(
+    pub(in crate::geo::vector) fn create(
         path: &Path,
         crs: Option<&Crs>,
         fields: &[(&str, FieldKind)],
@@ -102,7 +97,7 @@ impl GeoParquet {
         })
     }
 
-    pub(super) fn push(
+    pub(in crate::geo::vector) fn push(
         &mut self,
         geometry: &geo::Geometry<f64>,
         values: &[Value<'_>],
@@ -167,26 +162,10 @@ impl GeoParquet {
     }
 
     /// Writes the last row group and the metadata.
-    pub(super) fn finish(mut self) -> Result<()> {
+    pub(in crate::geo::vector) fn finish(mut self) -> Result<()> {
         self.flush()?;
-        let covering: serde_json::Map<String, serde_json::Value> =
-            CORNERS.iter().map(|corner| ((*corner).to_owned(), json!([BBOX, corner]))).collect();
-        let mut column = json!({
-            "encoding": "WKB",
-            "geometry_types": self.kinds,
-            "crs": self.crs,
-            "covering": { BBOX: covering },
-        });
-        if self.bounds.iter().all(|bound| bound.is_finite()) {
-            column["bbox"] = json!(self.bounds);
-        }
-        let metadata = json!({
-            "version": "1.1.0",
-            "primary_column": GEOMETRY,
-            "columns": { GEOMETRY: column },
-        });
-        self.writer
-            .append_key_value_metadata(KeyValue::new("geo".to_owned(), metadata.to_string()));
+        let text = metadata::describe(&self.crs, &self.kinds, self.bounds);
+        self.writer.append_key_value_metadata(KeyValue::new(metadata::KEY.to_owned(), text));
         self.writer.close().map_err(|problem| Error::io(&self.path)(problem.into()))?;
         Ok(())
     }
@@ -266,6 +245,3 @@ fn write_column<T: parquet::data_type::DataType>(
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;
