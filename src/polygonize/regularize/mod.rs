@@ -62,10 +62,31 @@ pub(super) fn regularize(
     options: &Regularize,
     place: Place,
 ) -> Regular {
+    let mut regular = chosen(traced, simplified, options, place);
+    for point in &mut regular.mesh.points {
+        *point = [0, 1].map(|axis| point[axis].clamp(0.0, place.scene_m[axis]));
+    }
+    regular
+}
+
+/// The drawing that is taken; in the scene but for rounding.
+fn chosen(
+    traced: &Mesh,
+    simplified: impl Fn(f64) -> Mesh,
+    options: &Regularize,
+    place: Place,
+) -> Regular {
     let simple = simplified(1.0);
     let evidence = Evidence::new(traced, &simple);
     let draft = |simple, scale| Draft::new(simple, &evidence, options, scale, place);
     let mut drawing = draft(&simple, 1.0).as_far_as_it_goes();
+    if let ([rings], true) = (&traced.buildings[..], options.circles)
+        && let [ring] = &rings[..]
+        && let Some(round) =
+            rounded(&drawing.regular, &traced.ring_points(ring), &evidence, options.min_iou, place)
+    {
+        return round;
+    }
     let scale = options.rough_scale;
     if scale > 1.0 {
         // Where all walls follow their axes, there is none to turn further.
@@ -75,16 +96,7 @@ pub(super) fn regularize(
         let coarse = coarse.as_ref().and_then(|coarse| draft(coarse, scale).all_regular());
         drawing = evidence.best(drawing, turned.into_iter().chain(coarse));
     }
-    let mut regular = drawing.regular;
-    if let ([rings], true) = (&traced.buildings[..], options.circles)
-        && let [ring] = &rings[..]
-    {
-        make_round(&mut regular, &traced.ring_points(ring), &evidence, options.min_iou, place);
-    }
-    for point in &mut regular.mesh.points {
-        *point = [0, 1].map(|axis| point[axis].clamp(0.0, place.scene_m[axis]));
-    }
-    regular
+    drawing.regular
 }
 
 /// A component drawn regular, and what it does not share with the traced one.
@@ -181,26 +193,25 @@ fn held(mesh: &Mesh, back: &[bool]) -> Vec<bool> {
     held
 }
 
-/// Makes a building without neighbours and holes a circle where that agrees with what was traced, better than right
+/// A building without neighbours and holes as a circle where that agrees with what was traced, better than right
 /// angles do and not much worse than the simplified outline.
-fn make_round(
-    regular: &mut Regular,
+fn rounded(
+    drawn: &Regular,
     outline: &[Point],
     evidence: &Evidence,
     min_iou: f64,
     place: Place,
-) {
-    let Some(points) = circle(outline, place.pixel_m) else { return };
+) -> Option<Regular> {
+    let points = circle(outline, place.pixel_m)?;
     if !points.iter().all(|&point| is_inside(point, place.scene_m)) {
-        return;
+        return None;
     }
     let ring: Ring = (0..points.len() as u32).collect();
     let circle = Mesh { points, buildings: vec![vec![ring]] };
     let agreement = |mesh: &Mesh| shape(&mesh.points, &mesh.buildings[0]).iou(&evidence.shapes[0]);
-    let less = if regular.status == [Status::Regular] { 0.0 } else { CIRCLE_MARGIN };
-    if agreement(&circle) >= min_iou.max(agreement(&regular.mesh) - less) {
-        *regular = Regular { mesh: circle, status: vec![Status::Circle] };
-    }
+    let less = if drawn.status == [Status::Regular] { 0.0 } else { CIRCLE_MARGIN };
+    let agrees = agreement(&circle) >= min_iou.max(agreement(&drawn.mesh) - less);
+    agrees.then(|| Regular { mesh: circle, status: vec![Status::Circle] })
 }
 
 #[cfg(test)]
