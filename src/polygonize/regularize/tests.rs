@@ -384,4 +384,17 @@ fn the_edge_of_the_scene_is_no_wall() {
     let walls = [angle(ring[1], ring[2]), angle(ring[3], ring[2]) - 90.0, angle(ring[0], ring[3])];
     assert!((walls[0] - 20.0).abs() < 1.0, "{walls:?}");
     assert!((walls[0] - walls[1]).abs() < 1e-9 && (walls[0] - walls[2]).abs() < 1e-9);
+
+    // One at 6 degrees to the edge, which cuts off a long wall.
+    let (sine, cosine) = 6_f64.to_radians().sin_cos();
+    let at = |down: f64, right: f64| -> Point {
+        [down * sine + right * cosine, 30.0 + down * cosine - right * sine]
+    };
+    let top = at(-6.0, 6.0 * sine / cosine);
+    let points = vec![top, at(0.0, 0.0), at(10.3, 0.1), at(9.8, 8.1), at(-6.0, 8.0)];
+    assert!(top[0].abs() < 1e-9);
+    let regular = run(&Mesh { points, buildings: vec![vec![(0..5).collect()]] });
+    assert_eq!(regular.status, [Status::Regular]);
+    let ring = &rings_of(&regular.mesh, 0)[0];
+    assert!(ring.len() == 5 && ring[0][0].abs() < 1e-9 && ring[1][0].abs() < 1e-9, "{ring:?}");
 }
