@@ -9,7 +9,7 @@ use super::contour::{
 use super::mesh::{Mesh, Point};
 use super::parts::{Part, Parts};
 use super::patch::ScoreWindow;
-use super::regularize::{Regular, regularize};
+use super::regularize::{Place, Regular, regularize};
 use super::rings::{Ring, Rings};
 use super::simplify::simplify;
 use super::sweep::Traced;
@@ -104,9 +104,6 @@ pub(super) struct Finisher {
     regularize: Regularize,
 }
 
-/// Coordinates may be off by as much through arithmetic alone.
-const ROUNDING_M: f64 = 1e-6;
-
 /// Outlines of more vertices are those of no building, and stay simplified.
 const MOST_REGULAR: usize = 200_000;
 
@@ -155,7 +152,8 @@ impl Finisher {
 
     /// How far above its first pixel an outline may reach, px.
     pub(super) fn reach_px(&self) -> f64 {
-        2.0 + 2.0 * (self.tolerance_m + self.regularize.tolerance_m) / self.gsd_m.1
+        let most_m = self.regularize.rough_scale * (self.tolerance_m + self.regularize.tolerance_m);
+        2.0 + 2.0 * most_m / self.gsd_m.1
     }
 
     /// Whether touching buildings come apart along walls, where these are known.
@@ -240,21 +238,13 @@ impl Finisher {
         if self.tolerance_m <= 0.0 {
             return all(raw, Status::Raw);
         }
-        let simple = simplify(&raw, self.tolerance_m, self.pixel_m(), self.scene_m());
+        let simplified =
+            |scale: f64| simplify(&raw, scale * self.tolerance_m, self.pixel_m(), self.scene_m());
         if !self.regularize.enabled || raw.points.len() > MOST_REGULAR {
-            return all(simple, Status::Simplified);
+            return all(simplified(1.0), Status::Simplified);
         }
-        let mut regular = regularize(&simple, &raw, &self.regularize, self.pixel_m());
-        let [width, height] = self.scene_m();
-        for [x, y] in &mut regular.mesh.points {
-            let inside = [x.clamp(0.0, width), y.clamp(0.0, height)];
-            if (*x - inside[0]).hypot(*y - inside[1]) > ROUNDING_M {
-                // The scene ends there, and with it what is known of the wall.
-                return all(simple, Status::Simplified);
-            }
-            [*x, *y] = inside;
-        }
-        regular
+        let place = Place { pixel_m: self.pixel_m(), scene_m: self.scene_m() };
+        regularize(&raw, simplified, &self.regularize, place)
     }
 
     /// `None` where it is too small or too narrow.

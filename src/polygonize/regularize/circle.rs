@@ -22,7 +22,8 @@ pub(super) fn circle(outline: &[Point], pixel_m: f64) -> Option<Vec<Point>> {
     }
     let middle = centroid(outline, doubled);
     let edges = || outline.iter().zip(outline.iter().cycle().skip(1));
-    let length = |a: &Point, b: &Point| (b[0] - a[0]).hypot(b[1] - a[1]);
+    // No `hypot`: metres neither overflow nor vanish when squared.
+    let length = |a: &Point, b: &Point| ((b[0] - a[0]).powi(2) + (b[1] - a[1]).powi(2)).sqrt();
     let astray = |a: &Point, b: &Point| {
         let between = [f64::midpoint(a[0], b[0]), f64::midpoint(a[1], b[1])];
         (length(&between, &middle) - radius).abs()

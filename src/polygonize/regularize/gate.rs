@@ -3,9 +3,9 @@
 use geo::{LineString, MultiPolygon, Polygon};
 
 use super::super::conflicts::{distance_squared, doubled_area};
-use super::super::mesh::Mesh;
-use super::super::mesh::Point;
-use super::walls::{Wall, Walls};
+use super::super::mesh::{Mesh, Point};
+use super::ROUNDING_M;
+use super::walls::{Wall, walls_of};
 use crate::geo::overlap::Shape;
 
 /// The part of a smaller building that rounding may make overlap.
@@ -15,34 +15,46 @@ const ROUNDING: f64 = 1e-9;
 pub(super) struct Gate<'a> {
     pub(super) simple: &'a Mesh,
     /// The traced buildings.
-    pub(super) traced: Vec<Shape>,
+    pub(super) traced: &'a [Shape],
+    /// The scene's sides, metres: what is known of a building ends there.
+    pub(super) scene_m: Point,
     pub(super) min_iou: f64,
     /// Walls that come closer are taken to touch, metres.
     pub(super) clearance_m: f64,
 }
 
 impl Gate<'_> {
-    /// The buildings of `drawn` that must go back to their simple outline; those that are `back` already, which are valid among
+    /// What the buildings of `drawn` that are not `back` and the traced ones do not share, square metres.
+    ///
+    /// # Errors
+    /// The buildings that must go back to their simple outline; those that are `back` already, which are valid among
     /// themselves, are not asked again.
-    pub(super) fn failures(&self, drawn: &Mesh, back: &[bool]) -> Vec<bool> {
+    pub(super) fn check(&self, drawn: &Mesh, back: &[bool]) -> Result<f64, Vec<bool>> {
         let mut failed: Vec<bool> = (0..drawn.buildings.len())
-            .map(|building| !back[building] && !self.has_its_rings(drawn, building))
+            .map(|building| {
+                let is_whole =
+                    || self.has_its_rings(drawn, building) && self.lies_in_scene(drawn, building);
+                !back[building] && !is_whole()
+            })
             .collect();
-        for (one, other) in conflicts(drawn, self.clearance_m) {
+        for (one, other) in conflicts(drawn, self.clearance_m, self.scene_m) {
             for &owner in one.owners.iter().chain(&other.owners) {
                 failed[owner as usize] |= !back[owner as usize];
             }
         }
         // Shared areas hold for valid rings only.
         if failed.contains(&true) {
-            return failed;
+            return Err(failed);
         }
         let shapes: Vec<Shape> =
             drawn.buildings.iter().map(|rings| shape(&drawn.points, rings)).collect();
-        for (building, shape) in shapes.iter().enumerate().filter(|(building, _)| !back[*building])
-        {
-            failed[building] = shape.iou(&self.traced[building]) < self.min_iou
-                || !holes_lie_inside(drawn, building);
+        let mut astray_m2 = 0.0;
+        for building in (0..shapes.len()).filter(|building| !back[*building]) {
+            let (shape, traced) = (&shapes[building], &self.traced[building]);
+            let shared = shape.shared_area(traced);
+            let union = shape.area() + traced.area() - shared;
+            astray_m2 += union - shared;
+            failed[building] = shared < self.min_iou * union || !holes_lie_inside(drawn, building);
         }
         for (one, a) in shapes.iter().enumerate() {
             for (other, b) in shapes.iter().enumerate().skip(one + 1) {
@@ -53,7 +65,12 @@ impl Gate<'_> {
                 }
             }
         }
-        failed
+        if failed.contains(&true) { Err(failed) } else { Ok(astray_m2) }
+    }
+
+    fn lies_in_scene(&self, drawn: &Mesh, building: usize) -> bool {
+        let mut vertices = drawn.buildings[building].iter().flatten();
+        vertices.all(|&vertex| is_inside(drawn.points[vertex as usize], self.scene_m))
     }
 
     /// Whether every ring is still there, passes no vertex twice and encloses something on the same side.
@@ -68,6 +85,11 @@ impl Gate<'_> {
             vertices.len() == ring.len() && ring.len() >= 3 && area * area_before > 0.0
         })
     }
+}
+
+/// Whether a point lies in a scene of `scene_m` metres, or so little outside that it is rounding.
+pub(super) fn is_inside(point: Point, scene_m: Point) -> bool {
+    (0..2).all(|axis| (-ROUNDING_M..=scene_m[axis] + ROUNDING_M).contains(&point[axis]))
 }
 
 fn along(points: &[Point], ring: &[u32]) -> Vec<Point> {
@@ -99,8 +121,8 @@ fn holes_lie_inside(mesh: &Mesh, building: usize) -> bool {
 }
 
 /// Pairs of walls that cross, touch or nearly touch, other than by a common vertex.
-fn conflicts(mesh: &Mesh, clearance_m: f64) -> Vec<(Wall, Wall)> {
-    let mut walls = Walls::new(mesh).walls;
+fn conflicts(mesh: &Mesh, clearance_m: f64, scene_m: Point) -> Vec<(Wall, Wall)> {
+    let mut walls = walls_of(mesh, scene_m);
     let bounds = |wall: &Wall, axis: usize| {
         let [a, b] = wall.ends.map(|end| mesh.points[end as usize][axis]);
         [a.min(b), a.max(b)]

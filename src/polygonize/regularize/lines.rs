@@ -30,6 +30,8 @@ pub(super) struct Line {
     range: [f64; 2],
     /// Number and sum of offsets of vertices that must not move.
     held: (f64, f64),
+    /// It is the scene's edge.
+    pub(super) is_cut: bool,
 }
 
 impl Line {
@@ -47,6 +49,7 @@ impl Line {
             moment: 0.0,
             range: [0.0; 2],
             held: (0.0, 0.0),
+            is_cut: wall.is_cut,
         };
         let offset = line.offset_of(wall.middle);
         line.moment = offset * weight;

@@ -39,7 +39,7 @@ const WINDOW: f64 = FRAC_PI_8;
 const FAMILY_SHARE: f64 = 0.3;
 /// The part of its outline that the orientations of a building must explain, where a wall counts less the further it is off.
 /// Walls in random directions come to a third with one orientation and to two thirds with two.
-const EXPLAINED_SHARE: f64 = 0.6;
+const EXPLAINED_SHARE: f64 = 0.5;
 
 /// Votes are counted in steps of half a degree.
 const BINS: usize = 180;
@@ -49,9 +49,15 @@ const SETTLING_ROUNDS: usize = 4;
 impl Orientations {
     /// Those of the walls of so many buildings.
     pub(super) fn new(walls: &Walls, buildings: usize) -> Self {
+        let mut left: Vec<&Wall> = walls.walls.iter().filter(|wall| !wall.is_cut).collect();
+        let mut outlines = vec![0.0; buildings];
+        for wall in &left {
+            owners(wall).for_each(|owner| outlines[owner] += wall.length);
+        }
+        // What is left then is no orientation of any building.
+        let least = FAMILY_SHARE * outlines.iter().copied().fold(f64::INFINITY, f64::min);
         let mut angles = Vec::new();
-        let mut left: Vec<&Wall> = walls.walls.iter().collect();
-        while !left.is_empty() {
+        while !left.is_empty() && left.iter().map(|wall| wall.length).sum::<f64>() >= least {
             let angle = settled(strongest(&left), &left);
             let before = left.len();
             left.retain(|wall| deviation(angle, wall.angle).abs() > WINDOW);
@@ -62,16 +68,12 @@ impl Orientations {
         }
         // Metres within the window of each orientation, and what these explain of them.
         let mut shares = vec![vec![(0.0, 0.0); angles.len()]; buildings];
-        let mut outlines = vec![0.0; buildings];
-        for wall in &walls.walls {
-            let [one, other] = wall.owners;
-            for owner in std::iter::once(one).chain((one != other).then_some(other)) {
-                outlines[owner as usize] += wall.length;
-                if let Some(family) = nearest(&angles, wall.angle) {
-                    let (metres, explained) = &mut shares[owner as usize][family];
-                    *metres += wall.length;
-                    *explained += wall.length * agreement(angles[family], wall.angle);
-                }
+        for wall in walls.walls.iter().filter(|wall| !wall.is_cut) {
+            let Some(family) = nearest(&angles, wall.angle) else { continue };
+            for owner in owners(wall) {
+                let (metres, explained) = &mut shares[owner][family];
+                *metres += wall.length;
+                *explained += wall.length * agreement(angles[family], wall.angle);
             }
         }
         let followed = |(shares, outline): (Vec<(f64, f64)>, f64)| -> Vec<u32> {
@@ -83,11 +85,11 @@ impl Orientations {
         Self { angles, of: shares.into_iter().zip(outlines).map(followed).collect() }
     }
 
-    /// The axis that each wall is to follow, if any; none for walls of buildings that go `back`.
+    /// The axis that each wall is to follow, if any; none for walls of buildings that go `back` and for the scene's edge.
     pub(super) fn axes(&self, walls: &Walls, back: &[bool], tolerance_m: f64) -> Vec<Option<Axis>> {
         let axis = |wall: &Wall| {
             let stays = wall.owners.iter().any(|&owner| back[owner as usize]);
-            if stays { None } else { self.axis(wall, tolerance_m) }
+            if stays || wall.is_cut { None } else { self.axis(wall, tolerance_m) }
         };
         let mut axes: Vec<Option<Axis>> = walls.walls.iter().map(axis).collect();
         // A wall between two parallel ones runs across them, if it is short or nearer to a diagonal.
@@ -129,6 +131,12 @@ impl Orientations {
     }
 }
 
+/// The buildings at a wall, each once.
+fn owners(wall: &Wall) -> impl Iterator<Item = usize> {
+    let [one, other] = wall.owners.map(|owner| owner as usize);
+    std::iter::once(one).chain((one != other).then_some(other))
+}
+
 /// From one direction to the other modulo a quarter turn: -PI/4..PI/4.
 fn deviation(from: f64, to: f64) -> f64 {
     let turned = (to - from).rem_euclid(FRAC_PI_2);
@@ -149,26 +157,25 @@ fn nearest(angles: &[f64], angle: f64) -> Option<usize> {
 /// The direction that most metres of wall follow; walls count less the further they are off.
 fn strongest(walls: &[&Wall]) -> f64 {
     let step = FRAC_PI_2 / BINS as f64;
-    let mut metres = [0.0; BINS];
-    for wall in walls {
-        metres[(wall.angle.rem_euclid(FRAC_PI_2) / step) as usize % BINS] += wall.length;
-    }
     let reach = (0.5 * WINDOW / step) as usize;
-    let votes = |at: usize| -> f64 {
-        let weight = |off: usize| 1.0 - (off as f64 / (reach + 1) as f64).powi(2);
-        let sides = (1..=reach).map(|off| {
-            weight(off) * (metres[(at + off) % BINS] + metres[(at + BINS - off) % BINS])
-        });
-        metres[at] + sides.sum::<f64>()
-    };
-    let mut best = (0, -1.0);
-    for at in 0..BINS {
-        let votes = votes(at);
-        if votes > best.1 {
-            best = (at, votes);
+    let mut votes = [0.0; BINS];
+    for wall in walls {
+        let at = (wall.angle.rem_euclid(FRAC_PI_2) / step) as usize % BINS;
+        for off in 0..=reach {
+            let vote = wall.length * (1.0 - (off as f64 / (reach + 1) as f64).powi(2));
+            votes[(at + off) % BINS] += vote;
+            if off > 0 {
+                votes[(at + BINS - off) % BINS] += vote;
+            }
         }
     }
-    (best.0 as f64 + 0.5) * step
+    let mut best = 0;
+    for at in 1..BINS {
+        if votes[at] > votes[best] {
+            best = at;
+        }
+    }
+    (best as f64 + 0.5) * step
 }
 
 /// The mean direction of the walls near `angle`. Weighted with the cube of their lengths, it is the one to which they turn with

@@ -40,14 +40,18 @@ impl Sketch<'_> {
     pub(super) fn redrawn(&self, joint_m: f64) -> Mesh {
         let (lines, mut together) = self.lines();
         let mut points = self.places(&lines, &together);
+        let mut joined = false;
         for wall in &self.walls.walls {
             let [p, q] = wall.ends.map(|end| points[together.find(end) as usize]);
             let held = wall.ends.map(|end| self.held[end as usize]);
             if held == [false; 2] && (p[0] - q[0]).hypot(p[1] - q[1]) < joint_m {
                 together.join(wall.ends[0], wall.ends[1]);
+                joined = true;
             }
         }
-        points = self.places(&lines, &together);
+        if joined {
+            points = self.places(&lines, &together);
+        }
         let mut buildings = self.mesh.buildings.clone();
         for vertex in buildings.iter_mut().flatten().flatten() {
             *vertex = together.find(*vertex);
@@ -70,7 +74,8 @@ impl Sketch<'_> {
         members.iter().zip(&self.mesh.points).map(place).collect()
     }
 
-    /// Where the two longest lines of a group of vertices meet; lines that follow an axis come first.
+    /// Where the two longest lines of a group of vertices meet; the scene's edge comes first, then lines that follow
+    /// an axis.
     fn place(&self, group: &[u32], lines: &Lines, together: &Together) -> Point {
         let at = |v: u32| self.mesh.points[v as usize];
         let middle =
@@ -84,12 +89,13 @@ impl Sketch<'_> {
         }
         meeting.sort_unstable_by(|&one, &other| {
             let (a, b) = (lines.line(one), lines.line(other));
-            let follows = b.axis.is_some().cmp(&a.axis.is_some());
+            let cut = b.is_cut.cmp(&a.is_cut);
+            let follows = cut.then(b.axis.is_some().cmp(&a.axis.is_some()));
             follows.then(b.length.total_cmp(&a.length)).then(one.cmp(&other))
         });
         let Some(&first) = meeting.first() else { return middle };
         let line = lines.line(first);
-        if group.len() == 1 && line.axis.is_none() {
+        if group.len() == 1 && meeting.iter().all(|&line| lines.line(line).axis.is_none()) {
             return middle;
         }
         let near =
@@ -102,7 +108,8 @@ impl Sketch<'_> {
 /// Leaves out vertices where an outline passes twice in a row, turns back, or does not turn; false if there was none.
 fn leave_out(mesh: &mut Mesh, held: &[bool], joint_m: f64) -> bool {
     let mut changed = false;
-    let mut around: Vec<Vec<u32>> = vec![Vec::new(); mesh.points.len()];
+    // Three neighbours are as good as more.
+    let mut around = vec![([0; 3], 0); mesh.points.len()];
     for ring in mesh.buildings.iter_mut().flatten() {
         let before = ring.len();
         ring.dedup();
@@ -112,15 +119,18 @@ fn leave_out(mesh: &mut Mesh, held: &[bool], joint_m: f64) -> bool {
         changed |= ring.len() < before;
         for [a, b] in edges(ring) {
             for (from, to) in [(a, b), (b, a)] {
-                if !around[from as usize].contains(&to) {
-                    around[from as usize].push(to);
+                let (known, count): &mut ([u32; 3], usize) = &mut around[from as usize];
+                if *count < 3 && !known[..*count].contains(&to) {
+                    known[*count] = to;
+                    *count += 1;
                 }
             }
         }
     }
     let mut gone = vec![false; mesh.points.len()];
     for vertex in 0..mesh.points.len() {
-        let needless = match around[vertex][..] {
+        let (known, count) = &around[vertex];
+        let needless = match known[..*count] {
             [_] => true,
             // One of two neighbours at a time: the other is measured against what is left.
             [a, b] if !gone[a as usize] && !gone[b as usize] => {

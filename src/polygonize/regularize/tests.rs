@@ -3,6 +3,7 @@ use std::f64::consts::{FRAC_PI_4, TAU};
 use geo::{Area, MultiPolygon, Validation, unary_union};
 use proptest::prelude::*;
 
+use super::super::simplify::simplify;
 use super::*;
 
 mod plans;
@@ -46,7 +47,7 @@ proptest! {
     ) {
         let simple = disturbed(&mesh(&[plan(kind, 1.0)]), angle, &jitter, 0.25);
         let once = run(&simple).mesh;
-        let again = regularize(&once, &simple, &Regularize::default(), PIXEL_M).mesh;
+        let again = made(&once, &simple, &Regularize::default()).mesh;
         prop_assert_eq!(&again.buildings, &once.buildings);
         for (p, q) in once.points.iter().zip(&again.points) {
             prop_assert!((p[0] - q[0]).hypot(p[1] - q[1]) < 1e-6);
@@ -113,7 +114,7 @@ proptest! {
             return Ok(());
         }
         let options = Regularize { tolerance_m, min_iou, ..Regularize::default() };
-        let regular = regularize(&simple, &simple, &options, PIXEL_M);
+        let regular = made(&simple, &simple, &options);
         check(&regular.mesh)?;
         let (before, after) = (polygons(&simple), polygons(&regular.mesh));
         for (i, (a, b)) in before.iter().zip(&after).enumerate() {
@@ -121,6 +122,26 @@ proptest! {
             if regular.status[i] == Status::Simplified {
                 prop_assert_eq!(a, b);
             }
+        }
+    }
+
+    #[test]
+    fn rough_outlines_stay_valid_and_near_and_no_rougher_than_without(
+        w in 5.0..25f64, h in 5.0..25f64, wave in 2.0..9f64, height in 0.0..1.2f64,
+        angle in 0.0..TAU, jitter in jitter(50), rough_scale in 1.0..5f64, min_iou in 0.5..1f64,
+    ) {
+        let traced = disturbed(&waving(w.round(), h.round(), 0.5, wave, height), angle, &jitter, 0.12);
+        if check(&traced).is_err() {
+            return Ok(());
+        }
+        let options = Regularize { rough_scale, min_iou, circles: false, ..Regularize::default() };
+        let plain = regular_of(&traced, &Regularize { rough_scale: 1.0, ..options });
+        let rough = regular_of(&traced, &options);
+        check(&rough.mesh)?;
+        // Only what is regular takes the place of the drawing with the tolerance asked for.
+        if rough.mesh != plain.mesh {
+            prop_assert_eq!(&rough.status, &[Status::Regular]);
+            prop_assert!(iou(&polygons(&rough.mesh)[0], &polygons(&traced)[0]) >= min_iou - 1e-9);
         }
     }
 
@@ -140,7 +161,7 @@ proptest! {
         let rings = if hole { vec![star(1.0), inner()] } else { vec![star(1.0)] };
         let simple = mesh(&[rings]);
         let options = Regularize { tolerance_m, min_iou, ..Regularize::default() };
-        check(&regularize(&simple, &simple, &options, PIXEL_M).mesh)?;
+        check(&made(&simple, &simple, &options).mesh)?;
     }
 
     #[test]
@@ -154,7 +175,7 @@ proptest! {
         };
         let traced = mesh(&[vec![(0..corners).map(at).collect()]]);
         let simple = mesh(&[vec![(0..corners).step_by(corners / 6).map(at).collect()]]);
-        let regular = regularize(&simple, &traced, &Regularize::default(), PIXEL_M);
+        let regular = made(&simple, &traced, &Regularize::default());
         prop_assert_eq!(regular.status[0], Status::Circle);
         let (found, traced) = (&polygons(&regular.mesh)[0], &polygons(&traced)[0]);
         prop_assert!((found.unsigned_area() / traced.unsigned_area() - 1.0).abs() < 1e-9);
@@ -174,13 +195,13 @@ fn squares_and_hexagons_are_no_circles_and_circles_can_be_off() {
     };
     let traced = mesh(&[vec![(0..60).map(along).collect()]]);
     let simple = mesh(&[vec![(0..60).step_by(10).map(along).collect()]]);
-    let hexagon = regularize(&simple, &traced, &Regularize::default(), PIXEL_M);
+    let hexagon = made(&simple, &traced, &Regularize::default());
     assert_ne!(hexagon.status, [Status::Circle]);
     let at = |i: usize| (TAU * i as f64 / 24.0).sin_cos().into();
     let round = mesh(&[vec![(0..24).map(at).map(|p: [f64; 2]| p.map(|x| 5.0 * x)).collect()]]);
     assert_eq!(run(&round).status, [Status::Circle]);
     let options = Regularize { circles: false, ..Regularize::default() };
-    assert_ne!(regularize(&round, &round, &options, PIXEL_M).status, [Status::Circle]);
+    assert_ne!(made(&round, &round, &options).status, [Status::Circle]);
 }
 
 #[test]
@@ -260,7 +281,7 @@ fn a_building_that_does_not_pass_keeps_its_outline_and_its_neighbour_fits() {
     let mut traced = simple.clone();
     let far = traced.buildings[1][0].iter().copied().find(|v| !traced.buildings[0][0].contains(v));
     traced.points[far.unwrap() as usize][0] += 9.0;
-    let regular = regularize(&simple, &traced, &Regularize::default(), PIXEL_M);
+    let regular = made(&simple, &traced, &Regularize::default());
     assert_eq!(regular.status, [Status::Regular, Status::Simplified]);
     assert_eq!(rings_of(&regular.mesh, 1), rings_of(&simple, 1));
     check(&regular.mesh).unwrap();
@@ -281,11 +302,13 @@ fn the_gate_sees_what_lies_where_it_must_not() {
     let houses = [courtyard.clone(), vec![vec![[30., 0.], [30., 9.], [39., 9.], [39., 0.]]]];
     let simple = mesh(&houses);
     let gate = |drawn: &Mesh| {
-        let traced = drawn.buildings.iter().map(|rings| shape(&drawn.points, rings)).collect();
-        let gate = Gate { simple: &simple, traced, min_iou: 0.5, clearance_m: 0.01 };
-        gate.failures(drawn, &[false; 2])
+        let traced: Vec<_> =
+            drawn.buildings.iter().map(|rings| shape(&drawn.points, rings)).collect();
+        let (simple, traced, scene_m) = (&simple, &traced, PLACE.scene_m);
+        let gate = Gate { simple, traced, scene_m, min_iou: 0.5, clearance_m: 0.01 };
+        gate.check(drawn, &[false; 2]).err().unwrap_or_default()
     };
-    assert_eq!(gate(&simple), [false, false]);
+    assert_eq!(gate(&simple), [false; 0]);
     let inside = vec![vec![[1., 1.], [1., 4.], [4., 4.], [4., 1.]]];
     assert_eq!(gate(&mesh(&[courtyard.clone(), inside])), [true, true], "one in another");
     courtyard[1].iter_mut().for_each(|p| p[1] += 30.0);
@@ -300,4 +323,78 @@ fn a_narrow_courtyard_survives_or_the_building_stays_as_it_is() {
     assert_eq!(regular.mesh.buildings[0].len(), 2);
     assert_eq!(polygons(&regular.mesh)[0].interiors().len(), 1);
     assert!(MultiPolygon(polygons(&regular.mesh)).is_valid());
+}
+
+/// The rectangle 0, 0 to `w`, `h` with a vertex every `step` metres, waving by `height` once in `wave` metres.
+fn waving(w: f64, h: f64, step: f64, wave: f64, height: f64) -> Mesh {
+    let mut ring = Vec::new();
+    let corners = [[0., 0.], [0., h], [w, h], [w, 0.]];
+    for (i, a) in corners.iter().enumerate() {
+        let b = corners[(i + 1) % 4];
+        let length = (b[0] - a[0]).abs() + (b[1] - a[1]).abs();
+        let along = [0, 1].map(|axis| (b[axis] - a[axis]) / length);
+        for k in 0..(length / step).round() as usize {
+            let at = k as f64 * step;
+            let off = height * (TAU * at / wave).sin();
+            ring.push([
+                a[0] + at * along[0] - off * along[1],
+                a[1] + at * along[1] + off * along[0],
+            ]);
+        }
+    }
+    mesh(&[vec![ring]])
+}
+
+fn regular_of(traced: &Mesh, options: &Regularize) -> Regular {
+    let Place { pixel_m, scene_m } = PLACE;
+    regularize(traced, |scale| simplify(traced, 0.5 * scale, pixel_m, scene_m), options, PLACE)
+}
+
+#[test]
+fn rough_walls_become_straight_and_clear_ones_keep_their_steps() {
+    let corners = |traced: &Mesh, rough_scale: f64| {
+        let options = Regularize { rough_scale, ..Regularize::default() };
+        let regular = regular_of(traced, &options);
+        assert_eq!(regular.status, [Status::Regular]);
+        regular.mesh.buildings[0][0].len()
+    };
+    let rough = waving(16.0, 12.0, 0.25, 6.0, 0.6);
+    assert!(corners(&rough, 1.0) > 8, "{}", corners(&rough, 1.0));
+    assert_eq!(corners(&rough, 2.0), 4);
+    // A step as high as those waves are from crest to trough, in walls without any.
+    let step = [[0., 0.], [0., 12.], [8., 12.], [8., 13.2], [16., 13.2], [16., 0.]];
+    let clear = mesh(&[vec![step.to_vec()]]);
+    assert_eq!(corners(&clear, 2.0), 6);
+}
+
+#[test]
+fn the_edge_of_the_scene_is_no_wall() {
+    // A house 8 m wide at 20 degrees, of which the scene's left edge hides an end.
+    let (sine, cosine) = 20_f64.to_radians().sin_cos();
+    let (a, b): (Point, Point) = ([14.0 - 8.0 * sine, 30.0 + 8.0 * cosine], [14.0, 30.0]);
+    let cut = |p: Point| [0.0, p[1] - p[0] * sine / cosine];
+    let off = [b[0] + 0.2, b[1] + 0.1];
+    let points = vec![cut(b), cut(a), a, off];
+    let cut_off = Mesh { points, buildings: vec![vec![vec![0, 1, 2, 3]]] };
+    let regular = run(&cut_off);
+    assert_eq!(regular.status, [Status::Regular]);
+    let ring = &rings_of(&regular.mesh, 0)[0];
+    assert!(ring.len() == 4 && ring[0][0].abs() < 1e-9 && ring[1][0].abs() < 1e-9, "{ring:?}");
+    let angle = |from: Point, to: Point| (to[1] - from[1]).atan2(to[0] - from[0]).to_degrees();
+    let walls = [angle(ring[1], ring[2]), angle(ring[3], ring[2]) - 90.0, angle(ring[0], ring[3])];
+    assert!((walls[0] - 20.0).abs() < 1.0, "{walls:?}");
+    assert!((walls[0] - walls[1]).abs() < 1e-9 && (walls[0] - walls[2]).abs() < 1e-9);
+
+    // One at 6 degrees to the edge, which cuts off a long wall.
+    let (sine, cosine) = 6_f64.to_radians().sin_cos();
+    let at = |down: f64, right: f64| -> Point {
+        [down * sine + right * cosine, 30.0 + down * cosine - right * sine]
+    };
+    let top = at(-6.0, 6.0 * sine / cosine);
+    let points = vec![top, at(0.0, 0.0), at(10.3, 0.1), at(9.8, 8.1), at(-6.0, 8.0)];
+    assert!(top[0].abs() < 1e-9);
+    let regular = run(&Mesh { points, buildings: vec![vec![(0..5).collect()]] });
+    assert_eq!(regular.status, [Status::Regular]);
+    let ring = &rings_of(&regular.mesh, 0)[0];
+    assert!(ring.len() == 5 && ring[0][0].abs() < 1e-9 && ring[1][0].abs() < 1e-9, "{ring:?}");
 }

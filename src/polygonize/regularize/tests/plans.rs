@@ -7,7 +7,11 @@ use proptest::prelude::*;
 
 use super::super::*;
 
-pub(super) const PIXEL_M: f64 = 0.3;
+/// A scene far larger than any plan.
+pub(super) const PLACE: Place = Place { pixel_m: 0.3, scene_m: [1000.0; 2] };
+
+/// Plans have their origin here, in the middle of the scene.
+pub(super) const ORIGIN: Point = [500.0; 2];
 
 /// Rings of a building, the outer one first.
 pub(super) type Rings = Vec<Vec<Point>>;
@@ -26,7 +30,7 @@ pub(super) fn polygons(mesh: &Mesh) -> Vec<Polygon<f64>> {
     (0..mesh.buildings.len()).map(|building| polygon(&rings_of(mesh, building))).collect()
 }
 
-/// A mesh in which equal points are one vertex.
+/// A mesh of plans in which equal points are one vertex.
 pub(super) fn mesh(buildings: &[Rings]) -> Mesh {
     let mut points: Vec<Point> = Vec::new();
     let mut vertex = |p: &Point| {
@@ -39,22 +43,28 @@ pub(super) fn mesh(buildings: &[Rings]) -> Mesh {
         .iter()
         .map(|rings| rings.iter().map(|ring| ring.iter().map(&mut vertex).collect()).collect())
         .collect();
+    points.iter_mut().for_each(|p| *p = [p[0] + ORIGIN[0], p[1] + ORIGIN[1]]);
     Mesh { points, buildings }
 }
 
-/// Every vertex turned around the origin, and moved by its part of `jitter` times `noise_m`.
+/// Every vertex turned around the origin of plans, and moved by its part of `jitter` times `noise_m`.
 pub(super) fn disturbed(mesh: &Mesh, angle: f64, jitter: &[(f64, f64)], noise_m: f64) -> Mesh {
     let (sine, cosine) = angle.sin_cos();
     let moved = mesh.points.iter().enumerate().map(|(i, p)| {
         let (dx, dy) = jitter[i % jitter.len()];
-        let (x, y) = (p[0] + noise_m * dx, p[1] + noise_m * dy);
-        [cosine * x - sine * y + 300.0, sine * x + cosine * y + 200.0]
+        let (x, y) = (p[0] - ORIGIN[0] + noise_m * dx, p[1] - ORIGIN[1] + noise_m * dy);
+        [cosine * x - sine * y + ORIGIN[0], sine * x + cosine * y + ORIGIN[1]]
     });
     Mesh { points: moved.collect(), buildings: mesh.buildings.clone() }
 }
 
 pub(super) fn run(simple: &Mesh) -> Regular {
-    regularize(simple, simple, &Regularize::default(), PIXEL_M)
+    made(simple, simple, &Regularize::default())
+}
+
+/// Made regular from an outline that is simple, whatever the tolerance.
+pub(super) fn made(simple: &Mesh, traced: &Mesh, options: &Regularize) -> Regular {
+    regularize(traced, |_| simple.clone(), options, PLACE)
 }
 
 pub(super) fn rectangle(w: f64, h: f64) -> Rings {
