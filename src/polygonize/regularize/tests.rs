@@ -325,26 +325,6 @@ fn a_narrow_courtyard_survives_or_the_building_stays_as_it_is() {
     assert!(MultiPolygon(polygons(&regular.mesh)).is_valid());
 }
 
-/// The rectangle 0, 0 to `w`, `h` with a vertex every `step` metres, waving by `height` once in `wave` metres.
-fn waving(w: f64, h: f64, step: f64, wave: f64, height: f64) -> Mesh {
-    let mut ring = Vec::new();
-    let corners = [[0., 0.], [0., h], [w, h], [w, 0.]];
-    for (i, a) in corners.iter().enumerate() {
-        let b = corners[(i + 1) % 4];
-        let length = (b[0] - a[0]).abs() + (b[1] - a[1]).abs();
-        let along = [0, 1].map(|axis| (b[axis] - a[axis]) / length);
-        for k in 0..(length / step).round() as usize {
-            let at = k as f64 * step;
-            let off = height * (TAU * at / wave).sin();
-            ring.push([
-                a[0] + at * along[0] - off * along[1],
-                a[1] + at * along[1] + off * along[0],
-            ]);
-        }
-    }
-    mesh(&[vec![ring]])
-}
-
 fn regular_of(traced: &Mesh, options: &Regularize) -> Regular {
     let Place { pixel_m, scene_m } = PLACE;
     regularize(traced, |scale| simplify(traced, 0.5 * scale, pixel_m, scene_m), options, PLACE)

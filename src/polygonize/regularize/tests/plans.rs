@@ -1,6 +1,6 @@
 //! Buildings to make regular, and what is asked of the result.
 
-use std::f64::consts::FRAC_PI_2;
+use std::f64::consts::{FRAC_PI_2, TAU};
 
 use geo::{Area, BooleanOps, Polygon, Validation};
 use proptest::prelude::*;
@@ -43,7 +43,9 @@ pub(super) fn mesh(buildings: &[Rings]) -> Mesh {
         .iter()
         .map(|rings| rings.iter().map(|ring| ring.iter().map(&mut vertex).collect()).collect())
         .collect();
-    points.iter_mut().for_each(|p| *p = [p[0] + ORIGIN[0], p[1] + ORIGIN[1]]);
+    for p in &mut points {
+        *p = [p[0] + ORIGIN[0], p[1] + ORIGIN[1]];
+    }
     Mesh { points, buildings }
 }
 
@@ -119,6 +121,26 @@ pub(super) fn row(houses: &[(f64, f64, f64)]) -> Mesh {
         buildings.push(vec![ring]);
     }
     mesh(&buildings)
+}
+
+/// The rectangle 0, 0 to `w`, `h` with a vertex every `step` metres, waving by `height` once in `wave` metres.
+pub(super) fn waving(w: f64, h: f64, step: f64, wave: f64, height: f64) -> Mesh {
+    let mut ring = Vec::new();
+    let corners = [[0., 0.], [0., h], [w, h], [w, 0.]];
+    for (i, a) in corners.iter().enumerate() {
+        let b = corners[(i + 1) % 4];
+        let length = (b[0] - a[0]).abs() + (b[1] - a[1]).abs();
+        let along = [0, 1].map(|axis| (b[axis] - a[axis]) / length);
+        for k in 0..(length / step).round() as usize {
+            let at = k as f64 * step;
+            let off = height * (TAU * at / wave).sin();
+            ring.push([
+                a[0] + at * along[0] - off * along[1],
+                a[1] + at * along[1] + off * along[0],
+            ]);
+        }
+    }
+    mesh(&[vec![ring]])
 }
 
 /// Angles, in radians, by which corners differ from right or straight ones.
