@@ -164,22 +164,16 @@ pub fn append(
     })
 }
 
-/// Bytes of a strip of rows for each thread that traces it; at most three strips are in memory (read ahead, in work, its copy inside
-/// the closing and opening).
-const STRIP_BYTES_PER_THREAD: usize = 2 << 20;
-const LEAST_STRIP_BYTES: usize = 4 << 20;
-const MOST_STRIP_BYTES: usize = 32 << 20;
-/// The tiles of our own rasters: strips that end with a row of tiles, or fill one together, decode none twice.
+/// Bytes of a strip of rows; at most three strips are in memory (read ahead, in work, its copy inside the closing and opening).
+const STRIP_BYTES: usize = 8 << 20;
+/// Rows after which decoded blocks are forgotten, where strips are lower than tiles.
+const ROWS_TO_FORGET: usize = 2 * TILE_ROWS;
+/// The tiles of our own rasters: a strip that ends with a row of tiles decodes none twice.
 const TILE_ROWS: usize = 512;
-/// The least height of a strip.
-const LEAST_ROWS: usize = 64;
 
 fn strip_rows(width: usize) -> usize {
-    let bytes = STRIP_BYTES_PER_THREAD * rayon::current_num_threads();
-    match bytes.clamp(LEAST_STRIP_BYTES, MOST_STRIP_BYTES) / width.max(1) {
-        rows if rows >= TILE_ROWS => rows / TILE_ROWS * TILE_ROWS,
-        rows => 1 << rows.max(LEAST_ROWS).ilog2(),
-    }
+    let rows = (STRIP_BYTES / width.max(1)).max(1);
+    if rows >= TILE_ROWS { rows / TILE_ROWS * TILE_ROWS } else { rows.max(64) }
 }
 
 /// Reads strips on a thread of its own, one ahead of the work.
@@ -192,11 +186,14 @@ fn read_ahead<'scope>(
     let (sender, receiver) = sync_channel(0);
     scope.spawn(move || {
         let rows = strip_rows(width);
+        let mut decoded = 0;
         for row in (0..height).step_by(rows) {
             let mut strip = source.read_rows(row, rows.min(height - row));
-            // Blocks of a whole scene would fill GDAL's cache. Where they are higher than ours, some are decoded again.
-            if (row + rows).is_multiple_of(TILE_ROWS) {
+            decoded += rows;
+            // Blocks of a whole scene would fill GDAL's cache. Where strips do not end with them, some are decoded again.
+            if rows >= TILE_ROWS || decoded >= ROWS_TO_FORGET {
                 strip = strip.and_then(|strip| source.forget_blocks().map(|()| strip));
+                decoded = 0;
             }
             let failed = strip.is_err();
             // Nobody listens after an error of the writer.
