@@ -13,6 +13,7 @@ mod components;
 mod conflicts;
 mod contour;
 mod draft;
+mod half_widths;
 mod line;
 mod mesh;
 mod neighbours;

@@ -1,8 +1,6 @@
 //! A component of the mask -> the buildings that it is made of.
 //!
-//! Houses that touch are one component. They come apart where it narrows: a watershed on the distance from the background floods the
-//! component from its widest places downwards, and where two floods meet, both stay buildings if the neck is narrow beside the
-//! narrower of the two, and become one else.
+//! Houses that touch are one component. They come apart along walls, where these are known, and where it narrows ([`watershed`]).
 
 use std::ops::Range;
 
