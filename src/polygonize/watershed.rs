@@ -1,7 +1,8 @@
 //! A mask falls into parts where it narrows, and along walls.
 //!
-//! Distances from the background and from walls make it a range of hills. Every pixel belongs to the summit that it reaches by climbing, and summits
-//! become one part, the highest passes between them first, unless the pass is low beside the lower summit.
+//! Distances from the background make it a range of hills. Every pixel belongs to the summit that it reaches by climbing, and summits
+//! become one part, the highest passes between them first, unless the pass is low beside the lower summit. Where walls are known, the
+//! rooms between them part in the same way first.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
