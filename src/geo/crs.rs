@@ -114,6 +114,12 @@ impl Crs {
         &self.label
     }
 
+    /// The register that knows it and its number there (`EPSG`, 32736); `None` where it has none, or one of letters.
+    pub fn authority(&self) -> Option<(&str, i32)> {
+        let (organization, code) = self.label.split_once(':')?;
+        Some((organization, code.parse().ok()?))
+    }
+
     /// Whether coordinates are degrees.
     pub fn is_geographic(&self) -> bool {
         self.geographic

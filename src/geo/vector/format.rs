@@ -62,14 +62,13 @@ impl Format {
         Ok(format)
     }
 
-    /// GDAL's driver; none for the format that is written without it.
+    /// GDAL's driver; none for formats that are written without it.
     pub(super) fn driver(self) -> Option<&'static str> {
         match self {
             Self::GeoJson => Some("GeoJSON"),
             Self::GeoJsonLines => Some("GeoJSONSeq"),
             Self::GeoPackage => Some("GPKG"),
-            Self::FlatGeobuf => Some("FlatGeobuf"),
-            Self::GeoParquet => None,
+            Self::FlatGeobuf | Self::GeoParquet => None,
             Self::Shapefile => Some("ESRI Shapefile"),
             Self::MbTiles => Some("MVT"),
             Self::PmTiles => Some("PMTiles"),

@@ -2,6 +2,7 @@
 
 pub mod antimeridian;
 mod features;
+mod flatgeobuf;
 mod format;
 mod geoparquet;
 mod ogr;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::antimeridian;
+use super::flatgeobuf::FlatGeobuf;
 use super::format::Format;
 use super::geoparquet::GeoParquet;
 use super::ogr::OgrLayer;
@@ -47,6 +48,7 @@ pub struct LayerWriter {
 enum Sink {
     Ogr(OgrLayer),
     Parquet(Box<GeoParquet>),
+    FlatGeobuf(Box<FlatGeobuf>),
 }
 
 impl LayerWriter {
@@ -85,11 +87,13 @@ impl LayerWriter {
             _ => None,
         };
         let in_degrees = target.as_ref().is_some_and(Crs::is_geographic);
-        let sink = if format == Format::GeoParquet {
-            let file = GeoParquet::create(path, target.as_ref(), fields)?;
-            Sink::Parquet(Box::new(file))
-        } else {
-            Sink::Ogr(OgrLayer::create(path, format, layer_name, target.as_ref(), fields)?)
+        let crs = target.as_ref();
+        let sink = match format {
+            Format::GeoParquet => Sink::Parquet(Box::new(GeoParquet::create(path, crs, fields)?)),
+            Format::FlatGeobuf => {
+                Sink::FlatGeobuf(Box::new(FlatGeobuf::create(path, layer_name, crs, fields)?))
+            }
+            _ => Sink::Ogr(OgrLayer::create(path, format, layer_name, crs, fields)?),
         };
         Ok(Self { sink, way, in_degrees, path: path.to_owned() })
     }
@@ -113,6 +117,7 @@ impl LayerWriter {
         match &mut self.sink {
             Sink::Ogr(layer) => layer.push(&geometry, values),
             Sink::Parquet(file) => file.push(&geometry, values),
+            Sink::FlatGeobuf(file) => file.push(&geometry, values),
         }
     }
 
@@ -156,6 +161,7 @@ impl LayerWriter {
         match self.sink {
             Sink::Ogr(layer) => layer.finish(),
             Sink::Parquet(file) => file.finish(),
+            Sink::FlatGeobuf(file) => file.finish(),
         }
     }
 }
