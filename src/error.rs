@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::geo::gdal_reason;
+use crate::output::final_name;
+
 /// The result of every stage.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -43,7 +46,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// GDAL refused to read or write.
-    #[error("{}: GDAL: {source}", path.display())]
+    #[error("{}: GDAL: {}", path.display(), gdal_reason(source))]
     Gdal {
         /// The raster or vector file.
         path: PathBuf,
@@ -95,7 +98,7 @@ impl Error {
         hint: impl Into<String>,
     ) -> Self {
         Self::Input {
-            path: path.as_ref().to_owned(),
+            path: final_name(path.as_ref()),
             expected: expected.into(),
             found: found.into(),
             hint: hint.into(),
@@ -110,12 +113,12 @@ impl Error {
     /// For `map_err`: an [`Error::Io`] that knows its path.
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_owned();
-        move |source| Self::Io { path, source }
+        move |source| Self::Io { path: final_name(&path), source }
     }
 
     /// For `map_err`: an [`Error::Gdal`] that knows its path.
     pub fn gdal(path: impl AsRef<Path>) -> impl FnOnce(gdal::errors::GdalError) -> Self {
         let path = path.as_ref().to_owned();
-        move |source| Self::Gdal { path, source }
+        move |source| Self::Gdal { path: final_name(&path), source }
     }
 }

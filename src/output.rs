@@ -1,20 +1,34 @@
 //! Outputs appear under their final name only when they are whole.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::geo::remote;
 
-/// Folders of the outputs being written, for [`discard_unfinished`].
-static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// Outputs that are being written: the folder where each lies until it is whole, and its final name.
+static UNFINISHED: Mutex<Vec<(PathBuf, PathBuf)>> = Mutex::new(Vec::new());
+
+fn unfinished() -> MutexGuard<'static, Vec<(PathBuf, PathBuf)>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Removes every output that is still being written: for a program that is about to end without
 /// unwinding.
 pub fn discard_unfinished() {
-    for folder in UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+    for (folder, _) in unfinished().drain(..) {
         // It may be gone already, and there is no one left to tell.
         let _ = std::fs::remove_dir_all(folder);
+    }
+}
+
+/// What a user calls a file: its final name, if it is being written under another one.
+pub(crate) fn final_name(path: &Path) -> PathBuf {
+    let unfinished = unfinished();
+    let written = unfinished.iter().find(|(folder, _)| path.parent() == Some(folder));
+    match (written, path.file_name()) {
+        (Some((_, target)), Some(name)) => target.with_file_name(name),
+        _ => path.to_owned(),
     }
 }
 
@@ -47,9 +61,7 @@ impl Staged {
             .tempdir_in(folder)
             .map_err(Error::io(folder))?;
         let temporary = staging.path().join(name);
-        let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
-        unfinished.push(staging.path().to_owned());
-        drop(unfinished);
+        unfinished().push((staging.path().to_owned(), target.clone()));
         Ok(Self { staging, temporary, target })
     }
 
@@ -87,8 +99,7 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
-        unfinished.retain(|folder| folder != self.staging.path());
+        unfinished().retain(|(folder, _)| folder != self.staging.path());
     }
 }
 

@@ -17,6 +17,7 @@ use geoseg::scores::Layer;
 use serde_json::Value;
 use support::program::Place;
 use support::reference::{gap, read, reference};
+use support::untrained;
 
 /// Logits of the reference's network: a 3x3 convolution of images `[n, 3, side, side]`, padded with zeros.
 fn convolution(kernel: &[f32], images: &[f32], side: usize) -> Vec<f32> {
@@ -78,9 +79,7 @@ const SCENE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data-samples/test.tif"
 
 /// A small network with first weights.
 fn model(place: &Place, name: &str, seed: u64, gsd_m: f64) {
-    let spec = ModelSpec { arch: "carvana-cnn".into(), gsd_m, ..ModelSpec::default() };
-    let network = Network::<Flex>::seeded(&spec, seed, &FlexDevice).unwrap();
-    save(&place.path().join(name), &spec, &network, &Provenance::new()).unwrap();
+    untrained::model(&place.path().join(name), seed, gsd_m);
 }
 
 fn run(place: &Place, arguments: &str) -> String {

@@ -6,18 +6,15 @@ mod support;
 use std::process::Stdio;
 use std::time::Duration;
 
-use burn::backend::{Flex, flex::FlexDevice};
-use geoseg::model::weights::Provenance;
-use geoseg::model::{ModelSpec, Network, save};
 use support::program::Place;
+use support::untrained::model;
 
 const SCENE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data-samples/test.tif");
 
-fn model(place: &Place) {
-    let spec = ModelSpec { arch: "carvana-cnn".into(), gsd_m: 0.3, ..ModelSpec::default() };
-    let network = Network::<Flex>::seeded(&spec, 5, &FlexDevice).unwrap();
-    let path = place.path().join("model.safetensors");
-    save(&path, &spec, &network, &Provenance::new()).unwrap();
+fn place() -> Place {
+    let place = Place::new();
+    model(&place.path().join("model.safetensors"), 5, 0.3);
+    place
 }
 
 fn arguments<'a>(out: &'a str, scores: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -42,8 +39,7 @@ fn arguments<'a>(out: &'a str, scores: &'a str, more: &[&'a str]) -> Vec<&'a str
 
 #[test]
 fn a_killed_run_goes_on_and_ends_with_the_same_bytes() {
-    let place = Place::new();
-    model(&place);
+    let place = place();
     let ran = place.run(&arguments("whole.geojson", "whole.tif", &[]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let read = |name: &str| std::fs::read(place.path().join(name)).unwrap();
@@ -79,8 +75,7 @@ fn a_killed_run_goes_on_and_ends_with_the_same_bytes() {
 
 #[test]
 fn work_that_is_there_is_neither_lost_nor_mixed_up() {
-    let place = Place::new();
-    model(&place);
+    let place = place();
     let folder = place.path().join("b.geojson.unfinished");
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("run.json"), "{}").unwrap();

@@ -6,12 +6,10 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
-use burn::backend::{Flex, flex::FlexDevice};
-use geoseg::model::weights::Provenance;
-use geoseg::model::{ModelSpec, Network, save};
 use serde_json::Value;
 use support::program::Place;
 use support::synthetic::run;
+use support::untrained::model;
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data-samples");
 
@@ -20,9 +18,7 @@ fn results(place: &Place, buildings: &str) {
     for name in ["test.tif", "test.geojson"] {
         std::fs::copy(Path::new(SAMPLES).join(name), place.path().join(name)).unwrap();
     }
-    let spec = ModelSpec { arch: "carvana-cnn".into(), gsd_m: 0.3, ..ModelSpec::default() };
-    let network = Network::<Flex>::seeded(&spec, 3, &FlexDevice).unwrap();
-    save(&place.path().join("m.safetensors"), &spec, &network, &Provenance::new()).unwrap();
+    model(&place.path().join("m.safetensors"), 3, 0.3);
     let words = "infer test.tif --device cpu --model m.safetensors --scores scores.tif \
                  --set inference.window_px=128 --set inference.overlap_px=32 --set polygonize.threshold=0.5 \
                  --set polygonize.min_area_m2=20 --qgis town.qgz --truth test.geojson -o";

@@ -7,14 +7,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use burn::backend::{Flex, flex::FlexDevice};
 use geoseg::geo::raster::{Compression, write_geotiff};
 use geoseg::geo::{Crs, GeoTransform, Grid, to_cog};
-use geoseg::model::weights::Provenance;
-use geoseg::model::{ModelSpec, Network, save};
 use serde_json::json;
 use support::files::FileServer;
 use support::program::{Place, Ran};
+use support::untrained::model;
 
 const COG: &str = "image/tiff; application=geotiff; profile=cloud-optimized";
 
@@ -78,9 +76,7 @@ fn served() -> Served {
         ("/items/b.json".to_owned(), text(item("b", "../b.tif", 85.783))),
         ("/collection.json".to_owned(), text(links)),
     ]);
-    let spec = ModelSpec { arch: "carvana-cnn".into(), gsd_m: 0.3, ..ModelSpec::default() };
-    let network = Network::<Flex>::seeded(&spec, 3, &FlexDevice).unwrap();
-    save(&place.path().join("m.safetensors"), &spec, &network, &Provenance::new()).unwrap();
+    model(&place.path().join("m.safetensors"), 3, 0.3);
     Served { place, server: FileServer::new(files), scene_bytes }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Once;
 
 use gdal::{Dataset, DatasetOptions, GdalOpenFlags};
 
+use super::failures::written;
 use super::remote;
 use crate::error::{Error, Result};
 
@@ -64,7 +65,7 @@ pub(super) fn open(path: &Path, vector: bool) -> Result<Dataset> {
 }
 
 /// GDAL's own sentence, without the wrapper's.
-pub(super) fn reason(error: &gdal::errors::GdalError) -> String {
+pub(crate) fn reason(error: &gdal::errors::GdalError) -> String {
     use gdal::errors::GdalError;
     match error {
         GdalError::NullPointer { msg, .. } | GdalError::CplError { msg, .. }
@@ -77,32 +78,17 @@ pub(super) fn reason(error: &gdal::errors::GdalError) -> String {
     }
 }
 
-/// Closes a dataset that was written to; what GDAL only logs while flushing (a full disk, say)
+/// Closes a dataset that was written to; what GDAL only mentions while flushing (a full disk, say)
 /// becomes an error.
 ///
 /// # Errors
 /// GDAL reported a failure while it wrote the rest.
 pub fn close_checked(mut dataset: Dataset, path: &Path) -> Result<()> {
-    // SAFETY: these read and reset this thread's error state only.
-    unsafe { gdal_sys::CPLErrorReset() };
-    let flushed = dataset.flush_cache();
-    let closed = dataset.close();
-    // SAFETY: as above; the message is copied before any other GDAL call.
-    let (class, message) = unsafe {
-        let message = std::ffi::CStr::from_ptr(gdal_sys::CPLGetLastErrorMsg());
-        (gdal_sys::CPLGetLastErrorType(), message.to_string_lossy().into_owned())
-    };
-    flushed.map_err(Error::gdal(path))?;
-    closed.map_err(Error::gdal(path))?;
-    if class >= gdal_sys::CPLErr::CE_Failure {
-        return Err(Error::input(
-            path,
-            "the file to be written whole",
-            message,
-            "look at the free space of the disk",
-        ));
-    }
-    Ok(())
+    written(path, || {
+        let flushed = dataset.flush_cache();
+        dataset.close()?;
+        flushed
+    })
 }
 
 /// Runs one of GDAL's programs into an in-memory VRT that refers to `source`.

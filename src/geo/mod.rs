@@ -6,6 +6,7 @@
 pub mod boxes;
 pub mod crs;
 mod dataset;
+mod failures;
 pub mod grid;
 pub mod measure;
 pub mod overlap;
@@ -14,7 +15,9 @@ pub mod remote;
 pub mod vector;
 
 pub use crs::{Crs, Reprojection};
+pub(crate) use dataset::reason as gdal_reason;
 pub use dataset::{close_checked, init};
+pub(crate) use failures::written;
 pub use grid::{GeoTransform, Grid, Window};
 pub use raster::{
     BLOCK_PX, Band, Compression, Pixels, RasterWriter, Scene, SceneOptions, annotate, to_cog,

@@ -8,7 +8,7 @@ use gdal::raster::{Buffer, ColorInterpretation, RasterCreationOptions};
 use super::canvas::Frame;
 use crate::config::synth::{ScenePacking, SynthOptions};
 use crate::error::{Error, Result};
-use crate::geo::{Grid, close_checked, init};
+use crate::geo::{Grid, close_checked, init, written};
 
 /// Side of a block of the file, px.
 pub const BLOCK_PX: usize = 256;
@@ -128,19 +128,18 @@ impl RgbWriter {
             }
         }
         let place = (col as isize, row as isize);
-        for (band, plane) in (1..).zip(planes) {
-            let mut raster = self.dataset.rasterband(band).map_err(Error::gdal(&self.path))?;
-            raster
-                .write(place, size, &mut Buffer::new(size, plane))
-                .map_err(Error::gdal(&self.path))?;
-        }
-        if self.mask {
-            let raster = self.dataset.rasterband(1).map_err(Error::gdal(&self.path))?;
-            let mut mask = raster.open_mask_band().map_err(Error::gdal(&self.path))?;
-            mask.write(place, size, &mut Buffer::new(size, valid))
-                .map_err(Error::gdal(&self.path))?;
-        }
-        Ok(())
+        written(&self.path, || {
+            for (band, plane) in (1..).zip(planes) {
+                let mut raster = self.dataset.rasterband(band)?;
+                raster.write(place, size, &mut Buffer::new(size, plane))?;
+            }
+            if self.mask {
+                let raster = self.dataset.rasterband(1)?;
+                let mut mask = raster.open_mask_band()?;
+                mask.write(place, size, &mut Buffer::new(size, valid))?;
+            }
+            Ok(())
+        })
     }
 
     /// Writes what is left and closes the file.

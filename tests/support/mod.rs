@@ -13,3 +13,4 @@ pub mod reference;
 pub mod shared;
 pub mod synthetic;
 pub mod tiny;
+pub mod untrained;

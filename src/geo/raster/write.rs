@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::geo::dataset::{close_checked, init};
 use crate::geo::grid::{GeoTransform, Grid};
+use crate::geo::written;
 
 /// Side of a block in tiled outputs, px. Row-strip writers are fastest in multiples of it.
 pub const BLOCK_PX: usize = 512;
@@ -66,7 +67,7 @@ pub fn write_geotiff(
 ) -> Result<()> {
     let mut options = compression.options(bands);
     options.push("INTERLEAVE=PIXEL");
-    let mut dataset = create::<u8>(path, grid, bands, nodata, &options)?;
+    let dataset = create::<u8>(path, grid, bands, nodata, &options)?;
     let size = (grid.width, grid.height);
     if bands == 3 {
         for (band, colour) in [
@@ -78,12 +79,13 @@ pub fn write_geotiff(
             raster.set_color_interpretation(colour).map_err(Error::gdal(path))?;
         }
     }
-    for (band, values) in data.chunks(grid.width * grid.height).enumerate().take(bands) {
-        let mut buffer = Buffer::new(size, values.to_vec());
-        let mut raster = dataset.rasterband(band + 1).map_err(Error::gdal(path))?;
-        raster.write((0, 0), size, &mut buffer).map_err(Error::gdal(path))?;
-    }
-    dataset.flush_cache().map_err(Error::gdal(path))?;
+    written(path, || {
+        for (band, values) in data.chunks(grid.width * grid.height).enumerate().take(bands) {
+            let mut buffer = Buffer::new(size, values.to_vec());
+            dataset.rasterband(band + 1)?.write((0, 0), size, &mut buffer)?;
+        }
+        Ok(())
+    })?;
     close_checked(dataset, path)
 }
 
@@ -135,12 +137,13 @@ impl<T: GdalType + Copy> RasterWriter<T> {
         if size.1 == 0 {
             return Ok(());
         }
-        for (band, values) in (1..).zip(values.chunks_exact(size.0 * size.1)) {
-            let mut buffer = Buffer::new(size, values.to_vec());
-            let mut band = self.dataset.rasterband(band).map_err(Error::gdal(&self.path))?;
-            band.write((0, row as isize), size, &mut buffer).map_err(Error::gdal(&self.path))?;
-        }
-        Ok(())
+        written(&self.path, || {
+            for (band, values) in (1..).zip(values.chunks_exact(size.0 * size.1)) {
+                let mut buffer = Buffer::new(size, values.to_vec());
+                self.dataset.rasterband(band)?.write((0, row as isize), size, &mut buffer)?;
+            }
+            Ok(())
+        })
     }
 
     /// Writes what is left and closes the file.
@@ -161,9 +164,9 @@ pub fn annotate(path: &Path, items: &[(&str, String)]) -> Result<()> {
     let open_flags = GdalOpenFlags::GDAL_OF_RASTER | GdalOpenFlags::GDAL_OF_UPDATE;
     let options = DatasetOptions { open_flags, ..DatasetOptions::default() };
     let mut dataset = Dataset::open_ex(path, options).map_err(Error::gdal(path))?;
-    for (name, text) in items {
-        dataset.set_metadata_item(name, text, "").map_err(Error::gdal(path))?;
-    }
+    written(path, || {
+        items.iter().try_for_each(|(name, text)| dataset.set_metadata_item(name, text, ""))
+    })?;
     close_checked(dataset, path)
 }
 
@@ -186,7 +189,7 @@ pub fn to_cog(from: &Path, to: &Path, overview_resampling: &str) -> Result<()> {
         "BLOCKSIZE=512",
         resampling.as_str(),
     ]);
-    let copy = source.create_copy(&driver, to, &options).map_err(Error::gdal(to))?;
+    let copy = written(to, || source.create_copy(&driver, to, &options))?;
     close_checked(copy, to)
 }
 

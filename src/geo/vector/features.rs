@@ -79,6 +79,8 @@ pub struct FeatureReader {
 enum Origin {
     Ogr(OgrReader),
     Parquet(Box<GeoParquetReader>),
+    /// Lines of GeoJSON without a line: a scene without buildings, which GDAL takes for no format at all.
+    NoLines,
 }
 
 impl FeatureReader {
@@ -91,6 +93,8 @@ impl FeatureReader {
             let file = GeoParquetReader::open(source)?;
             let (crs, fields) = (file.crs().cloned(), file.fields());
             (Origin::Parquet(Box::new(file)), crs, fields)
+        } else if has_no_lines(&source.path) {
+            (Origin::NoLines, Some(Crs::wgs84()?), Vec::new())
         } else {
             let layer = OgrReader::open(source)?;
             let (crs, fields) = (layer.crs(), layer.fields());
@@ -138,6 +142,7 @@ impl FeatureReader {
         match &self.origin {
             Origin::Ogr(layer) => layer.count(),
             Origin::Parquet(file) => file.count(),
+            Origin::NoLines => 0,
         }
     }
 
@@ -159,8 +164,14 @@ impl FeatureReader {
         match &mut self.origin {
             Origin::Ogr(layer) => layer.each(&self.fields, visit),
             Origin::Parquet(file) => file.each(!self.fields.is_empty(), visit),
+            Origin::NoLines => Ok(()),
         }
     }
+}
+
+fn has_no_lines(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "geojsonl")
+        && std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0)
 }
 
 /// GDAL's geometry without heights; `None` where it is empty, or of a kind that is not read.

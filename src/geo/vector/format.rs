@@ -65,10 +65,8 @@ impl Format {
     /// GDAL's driver; none for formats that are written without it.
     pub(super) fn driver(self) -> Option<&'static str> {
         match self {
-            Self::GeoJson => Some("GeoJSON"),
-            Self::GeoJsonLines => Some("GeoJSONSeq"),
             Self::GeoPackage => Some("GPKG"),
-            Self::FlatGeobuf | Self::GeoParquet => None,
+            Self::GeoJson | Self::GeoJsonLines | Self::FlatGeobuf | Self::GeoParquet => None,
             Self::Shapefile => Some("ESRI Shapefile"),
             Self::MbTiles => Some("MVT"),
             Self::PmTiles => Some("PMTiles"),

@@ -4,6 +4,7 @@ pub mod antimeridian;
 mod features;
 mod flatgeobuf;
 mod format;
+mod geojson;
 mod geoparquet;
 mod ogr;
 mod output_crs;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::antimeridian;
 use super::flatgeobuf::FlatGeobuf;
 use super::format::Format;
+use super::geojson::GeoJson;
 use super::geoparquet::GeoParquet;
 use super::ogr::OgrLayer;
 use super::output_crs::OutputCrs;
@@ -49,6 +50,7 @@ enum Sink {
     Ogr(OgrLayer),
     Parquet(Box<GeoParquet>),
     FlatGeobuf(Box<FlatGeobuf>),
+    GeoJson(GeoJson),
 }
 
 impl LayerWriter {
@@ -93,6 +95,8 @@ impl LayerWriter {
             Format::FlatGeobuf => {
                 Sink::FlatGeobuf(Box::new(FlatGeobuf::create(path, layer_name, crs, fields)?))
             }
+            Format::GeoJson => Sink::GeoJson(GeoJson::create(path, layer_name, crs, fields)?),
+            Format::GeoJsonLines => Sink::GeoJson(GeoJson::create_lines(path, crs, fields)?),
             _ => Sink::Ogr(OgrLayer::create(path, format, layer_name, crs, fields)?),
         };
         Ok(Self { sink, way, in_degrees, path: path.to_owned() })
@@ -118,6 +122,7 @@ impl LayerWriter {
             Sink::Ogr(layer) => layer.push(&geometry, values),
             Sink::Parquet(file) => file.push(&geometry, values),
             Sink::FlatGeobuf(file) => file.push(&geometry, values),
+            Sink::GeoJson(file) => file.push(&geometry, values),
         }
     }
 
@@ -162,6 +167,7 @@ impl LayerWriter {
             Sink::Ogr(layer) => layer.finish(),
             Sink::Parquet(file) => file.finish(),
             Sink::FlatGeobuf(file) => file.finish(),
+            Sink::GeoJson(file) => file.finish(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use gdal::Dataset;
+use gdal::errors::GdalError;
 use gdal::raster::{GdalType, RasterCreationOptions};
 use gdal::vector::{Defn, Feature, FieldDefn, LayerAccess, LayerOptions, OGRFieldType};
 use geozero::{CoordDimensions, ToWkb};
@@ -12,6 +13,7 @@ use crate::geo::crs::Crs;
 use crate::geo::dataset::{close_checked, init};
 use crate::geo::vector::format::Format;
 use crate::geo::vector::write::{FieldKind, Value};
+use crate::geo::written;
 
 /// From a district on one screen to single buildings; tiles beyond are scaled up by whoever shows them.
 const TILE_ZOOMS: [&str; 2] = ["MINZOOM=11", "MAXZOOM=16"];
@@ -83,12 +85,7 @@ impl OgrLayer {
             .create_with_band_type_with_options::<NoPixels, _>(path, 0, 0, 0, &creation)
             .map_err(Error::gdal(path))?;
         let srs = crs.map(Crs::spatial_ref).transpose()?;
-        let in_wgs84 = match crs {
-            Some(crs) => crs.same_as(&Crs::wgs84()?),
-            None => false,
-        };
         let options: &[&str] = match format {
-            Format::GeoJson if in_wgs84 => &["RFC7946=YES"],
             Format::Shapefile => &["ENCODING=UTF-8"],
             _ => &[],
         };
@@ -141,7 +138,7 @@ impl OgrLayer {
         geometry: &geo::Geometry<f64>,
         values: &[Value<'_>],
     ) -> Result<()> {
-        self.push_gdal(geometry, values).map_err(Error::gdal(&self.path))
+        written(&self.path, || self.push_gdal(geometry, values))
     }
 
     fn push_gdal(
@@ -151,7 +148,7 @@ impl OgrLayer {
     ) -> gdal::errors::Result<()> {
         let wkb = geometry
             .to_wkb(CoordDimensions::xy())
-            .map_err(|error| gdal::errors::GdalError::BadArgument(error.to_string()))?;
+            .map_err(|error| GdalError::BadArgument(error.to_string()))?;
         let mut feature = Feature::new(self.layer.defn())?;
         for (index, value) in values.iter().enumerate() {
             match value {
@@ -169,19 +166,18 @@ impl OgrLayer {
     pub(in crate::geo::vector) fn finish(self) -> Result<()> {
         let mut dataset = self.layer.dataset;
         if self.transaction {
-            // SAFETY: ends the transaction that `create` began on this handle.
-            let code = unsafe { gdal_sys::GDALDatasetCommitTransaction(dataset.c_dataset()) };
-            if code != gdal_sys::OGRErr::OGRERR_NONE {
-                return Err(Error::input(
-                    &self.path,
-                    "the features to be stored",
-                    format!("OGR error {code}"),
-                    "look at the free space of the disk",
-                ));
-            }
+            written(&self.path, || {
+                // SAFETY: ends the transaction that `create` began on this handle.
+                let code = unsafe { gdal_sys::GDALDatasetCommitTransaction(dataset.c_dataset()) };
+                if code == gdal_sys::OGRErr::OGRERR_NONE {
+                    return Ok(());
+                }
+                let method_name = "GDALDatasetCommitTransaction";
+                Err(GdalError::OgrError { err: code, method_name })
+            })?;
         }
         if let Some(qml) = &self.style {
-            store_style(&mut dataset, &self.layer_name, qml).map_err(Error::gdal(&self.path))?;
+            written(&self.path, || store_style(&mut dataset, &self.layer_name, qml))?;
         }
         close_checked(dataset, &self.path)
     }

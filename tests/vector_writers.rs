@@ -1,13 +1,16 @@
-//! FlatGeobuf files hold what GDAL's own driver would have written, in the same order.
+//! FlatGeobuf and GeoJSON files hold what GDAL's own drivers would have written, in the same order.
 #![allow(clippy::unwrap_used, reason = "clippy.toml covers tests, not their helpers")]
 
 use std::path::Path;
 
+use gdal::spatial_ref::{AxisMappingStrategy, SpatialRef};
 use gdal::vector::{Geometry, LayerAccess, LayerOptions, OGRFieldType, OGRwkbGeometryType};
 use gdal::{Dataset, DriverManager};
-use geo::{MultiPolygon, Polygon, polygon};
+use geo::{Coord, MapCoords, MultiPolygon, Polygon, coord, polygon};
 use geoseg::geo::Crs;
-use geoseg::geo::vector::{Attribute, FeatureReader, FieldKind, LayerWriter, VectorSource};
+use geoseg::geo::vector::{
+    Attribute, FeatureReader, FieldKind, LayerWriter, OutputCrs, Value, VectorSource,
+};
 use geozero::{CoordDimensions, ToWkb};
 use proptest::prelude::*;
 
@@ -33,15 +36,22 @@ fn ours(path: &Path, crs: Option<&Crs>, rows: &[Row]) {
 }
 
 fn gdals(path: &Path, crs: Option<&Crs>, rows: &[Row]) {
-    let driver = DriverManager::get_driver_by_name("FlatGeobuf").unwrap();
+    let is_json = path.extension().is_some_and(|extension| extension == "geojson");
+    let (driver, options): (_, &[&str]) =
+        if is_json { ("GeoJSON", &["RFC7946=YES"]) } else { ("FlatGeobuf", &[]) };
+    let driver = DriverManager::get_driver_by_name(driver).unwrap();
     let mut dataset = driver.create_vector_only(path).unwrap();
-    let srs = crs.map(|crs| gdal::spatial_ref::SpatialRef::from_wkt(crs.wkt()).unwrap());
+    let srs = crs.map(|crs| {
+        let mut srs = SpatialRef::from_wkt(crs.wkt()).unwrap();
+        srs.set_axis_mapping_strategy(AxisMappingStrategy::TraditionalGisOrder);
+        srs
+    });
     let layer = dataset
         .create_layer(LayerOptions {
             name: "buildings",
             srs: srs.as_ref(),
             ty: OGRwkbGeometryType::wkbUnknown,
-            options: None,
+            options: Some(options),
         })
         .unwrap();
     let kinds = [OGRFieldType::OFTString, OGRFieldType::OFTReal, OGRFieldType::OFTInteger64];
@@ -143,6 +153,54 @@ proptest! {
         let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
         prop_assert_eq!(names.len(), 2);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn geojson_is_that_of_gdals_driver(
+        written in prop::collection::vec((shape(), attributes()), 0..30),
+    ) {
+        let degrees = |at: Coord| coord! { x: 179.0 - at.x / 7000.0, y: at.y / 3000.0 };
+        let written: Vec<Row> = written
+            .into_iter()
+            .map(|(shape, attributes)| (shape.map_coords(degrees), attributes))
+            .collect();
+        let folder = tempfile::tempdir().unwrap();
+        let wgs84 = Crs::wgs84().unwrap();
+        let (a, b) = (folder.path().join("a.geojson"), folder.path().join("b.geojson"));
+        ours(&a, Some(&wgs84), &written);
+        gdals(&b, Some(&wgs84), &written);
+        prop_assert_eq!(json(&a), json(&b));
+        let lines = folder.path().join("a.geojsonl");
+        ours(&lines, Some(&wgs84), &written);
+        prop_assert_eq!(rows(&lines), rows(&a));
+        let text = std::fs::read_to_string(&lines).unwrap();
+        prop_assert_eq!(text.lines().count(), written.len());
+    }
+}
+
+fn json(path: &Path) -> serde_json::Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn geojson_says_its_crs_where_it_is_not_wgs_84() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("b.geojson");
+    let house = [(court(330_000.0, 3_060_000.0, 8.0).into(), vec![Attribute::Null; 3])];
+    let mut writer =
+        LayerWriter::create_in(&path, "b", Some(&utm()), OutputCrs::Native, &FIELDS).unwrap();
+    writer.push(&house[0].0, &[Value::Real(f64::NAN); 3]).unwrap();
+    writer.finish().unwrap();
+    let reader = FeatureReader::open(&VectorSource::file(&path)).unwrap();
+    assert_eq!(reader.crs(), Some(&utm()));
+    assert_eq!(rows(&path), house);
+    ours(&path, Some(&utm()), &house);
+    assert!(json(&path)["crs"].is_null());
+    ours(&path, None, &house);
+    assert_eq!(rows(&path)[0].0, house[0].0);
 }
 
 #[test]
