@@ -172,8 +172,8 @@ impl Subject {
     fn predicted(&self, logits: &[f32], class: usize, threshold: f64) -> Vec<bool> {
         let px = self.window.valid.len();
         let scores = infer::probabilities(logits, px, class, &self.spec);
-        let pixels = scores.zip(&self.window.valid);
-        pixels.map(|(score, valid)| *valid && f64::from(score) >= threshold).collect()
+        let pixels = scores.iter().zip(&self.window.valid);
+        pixels.map(|(score, valid)| *valid && f64::from(*score) >= threshold).collect()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which classes of a model make which band of the scores.
 
+use rayon::prelude::*;
+
 use crate::error::{Error, Result};
 use crate::model::ModelSpec;
 
@@ -7,6 +9,9 @@ use crate::model::ModelSpec;
 const BUILDING: &str = "building";
 /// Classes that part buildings: along the inside of their outlines, and on the narrow ground between two.
 const WALLS: [&str; 2] = ["boundary", "contact"];
+
+/// Pixels that one task turns into probabilities.
+const TASK_PX: usize = 1 << 14;
 
 /// The classes of a model behind the bands of the scores ([`crate::scores::BANDS`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,17 +81,12 @@ pub fn scored_class(spec: &ModelSpec) -> Result<usize> {
 
 /// Logits `[classes, row, col]` of an image to probabilities of one class: a softmax of classes that exclude each other
 /// ([`ModelSpec::is_exclusive`]), else a sigmoid of its own logit.
-pub fn probabilities<'a>(
-    image: &'a [f32],
-    px: usize,
-    class: usize,
-    spec: &ModelSpec,
-) -> impl Iterator<Item = f32> + use<'a> {
+pub fn probabilities(image: &[f32], px: usize, class: usize, spec: &ModelSpec) -> Vec<f32> {
     let classes = spec.classes.len();
     let exclusive = spec.is_exclusive() && classes > 1;
-    let of = move |class: usize, i: usize| image[class * px + i];
+    let of = |class: usize, i: usize| image[class * px + i];
     // 1 / (1 + sum of exp(other - scored)), the sum being exp(-logit) for a class of its own.
-    (0..px).map(move |i| {
+    let pixels = (0..px).into_par_iter().with_min_len(TASK_PX).map(|i| {
         let others: f32 = if exclusive {
             let others = (0..classes).filter(|other| *other != class);
             others.map(|other| (of(other, i) - of(class, i)).exp()).sum()
@@ -94,7 +94,8 @@ pub fn probabilities<'a>(
             (-of(class, i)).exp()
         };
         1.0 / (1.0 + others)
-    })
+    });
+    pixels.collect()
 }
 
 #[cfg(test)]
@@ -121,7 +122,7 @@ mod tests {
     #[test]
     fn probabilities_are_a_sigmoid_or_a_softmax() {
         let one = |logits: &[f32], class: usize, classes: &[&str]| -> f32 {
-            probabilities(logits, 1, class, &spec(classes)).next().unwrap()
+            probabilities(logits, 1, class, &spec(classes))[0]
         };
         near(&[one(&[0.4], 0, &["building"])], &[sigmoid(0.4)]);
         // What is not even near a building is none, however much less it is a boundary.

@@ -200,7 +200,7 @@ fn see<B: Kernels>(
     let present = heads.image.map(|image| values(sigmoid(image.class).into_data()));
     let logits = values(heads.logits.into_data());
     Seen {
-        pixels: infer::probabilities(&logits, side * side, class, spec).collect(),
+        pixels: infer::probabilities(&logits, side * side, class, spec),
         class: present.and_then(|present| present.first().copied()),
     }
 }

@@ -82,13 +82,13 @@ impl Block {
         let expanded = self.expand.is_some();
         pool.done(|| (self.part("depthwise"), self.depthwise.work(x, &inner, expanded)));
         // The gate goes into the projection's weights instead of over the image.
-        let project = self.project.gated(&self.gate.of(&mean), pool.take(0));
+        let project = self.project.gated(&self.gate.of(&mean), pool);
         pool.done(|| (self.part("gate"), self.gate.work(self.inner)));
         let mut out = pool.image(inner.h, inner.w, self.outputs);
         project.apply(&inner, self.residual.then_some(x), &mut out);
         let added = if self.residual { out.h * out.w * out.c } else { 0 };
         pool.done(|| (self.part("project"), project.work(&inner, &out, added)));
-        pool.give_values(project.into_memory());
+        pool.give_values(project.into_values());
         pool.give(inner);
         out
     }

@@ -30,7 +30,7 @@ multiversion! {
 fn bilinear_plane(
     x: &[f32],
     w: usize,
-    rows: &Taps,
+    rows: &[(usize, usize, f32)],
     cols: &Taps,
     line: &mut [f32],
     out: &mut [f32],
@@ -70,13 +70,19 @@ pub fn bilinear(x: &[f32], h: usize, w: usize, factor: usize, align_corners: boo
         (bilinear_taps(h, factor, align_corners), bilinear_taps(w, factor, align_corners));
     let mut out = buffer::take(x.len() * factor * factor);
     let out_px = h * w * factor * factor;
+    // A plane may be all that there is.
+    let task_rows = plane::planes_per_task(cols.len());
     out.par_chunks_mut(out_px)
         .zip(x.par_chunks(h * w))
         .with_min_len(plane::planes_per_task(out_px))
-        .for_each_init(
-            || vec![0.0; w],
-            |line, (out, x)| bilinear_plane(x, w, &rows, &cols, line, out),
-        );
+        .for_each(|(out, x)| {
+            out.par_chunks_mut(task_rows * cols.len())
+                .zip(rows.par_chunks(task_rows))
+                .for_each_init(
+                    || vec![0.0; w],
+                    |line, (out, rows)| bilinear_plane(x, w, rows, &cols, line, out),
+                );
+        });
     out
 }
 

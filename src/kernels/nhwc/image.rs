@@ -1,5 +1,7 @@
 //! Images with channels last, and the memory that they are made of.
 
+use std::ops::{Deref, DerefMut};
+
 use rayon::prelude::*;
 
 use super::record::Record;
@@ -17,7 +19,34 @@ pub struct Image {
     /// From one pixel to the next.
     pub step: usize,
     /// `[h, w, step]`.
-    pub values: Vec<f32>,
+    pub values: Values,
+}
+
+/// Values in memory that may be larger, which need not be filled anew when more of it is used.
+#[derive(Debug, Clone, Default)]
+pub struct Values {
+    memory: Vec<f32>,
+    len: usize,
+}
+
+impl Deref for Values {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.memory[..self.len]
+    }
+}
+
+impl DerefMut for Values {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.memory[..self.len]
+    }
+}
+
+impl From<Vec<f32>> for Values {
+    fn from(memory: Vec<f32>) -> Self {
+        Self { len: memory.len(), memory }
+    }
 }
 
 impl Image {
@@ -70,22 +99,19 @@ impl Pool {
         Image { h, w, c, step, values: self.take(h * w * step) }
     }
 
-    /// `len` values, whatever was there before: the smallest that are enough, or the largest grown.
-    pub fn take(&mut self, len: usize) -> Vec<f32> {
-        let fit = |values: &&(usize, usize)| values.1 >= len;
-        let sizes = self.free.iter().map(Vec::capacity).enumerate();
-        let sizes: Vec<(usize, usize)> = sizes.collect();
-        let chosen = sizes
-            .iter()
-            .filter(fit)
-            .min_by_key(|(_, size)| *size)
-            .or_else(|| sizes.iter().max_by_key(|(_, size)| *size));
-        let mut values = match chosen {
-            Some((index, _)) => self.free.swap_remove(*index),
+    /// `len` values, whatever was there before: in the smallest memory that is enough, or the largest grown.
+    pub fn take(&mut self, len: usize) -> Values {
+        let sizes = self.free.iter().map(Vec::len).enumerate();
+        let enough = sizes.clone().filter(|(_, size)| *size >= len).min_by_key(|(_, size)| *size);
+        let chosen = enough.or_else(|| sizes.max_by_key(|(_, size)| *size));
+        let mut memory = match chosen {
+            Some((index, _)) => self.free.swap_remove(index),
             None => Vec::new(),
         };
-        values.resize(len, 0.0);
-        values
+        if memory.len() < len {
+            memory.resize(len, 0.0);
+        }
+        Values { memory, len }
     }
 
     /// Takes an image's memory back.
@@ -94,7 +120,7 @@ impl Pool {
     }
 
     /// Takes memory back.
-    pub fn give_values(&mut self, values: Vec<f32>) {
-        self.free.push(values);
+    pub fn give_values(&mut self, values: Values) {
+        self.free.push(values.memory);
     }
 }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::image::Image;
+use super::image::{Image, Pool, Values};
 use super::product::{Finish, Inputs, Packed, product};
 use super::record::Work;
 use super::vector::LANES;
@@ -33,13 +33,12 @@ impl Pointwise {
         Self { packed, bias, activation }
     }
 
-    /// The same with input `i` weighted by `gate[i]`: what squeeze and excitation does to the image before. `memory` is
-    /// reused.
-    pub fn gated(&self, gate: &[f32], mut memory: Vec<f32>) -> Self {
+    /// The same with input `i` weighted by `gate[i]`: what squeeze and excitation does to the image before.
+    pub fn gated(&self, gate: &[f32], pool: &mut Pool) -> Self {
         let inputs = self.packed.inputs;
-        memory.resize(self.packed.values.len(), 0.0);
+        let mut values = pool.take(self.packed.values.len());
         let of_group = inputs * LANES;
-        memory
+        values
             .par_chunks_mut(of_group)
             .zip(self.packed.values.par_chunks(of_group))
             .with_min_len(4)
@@ -51,12 +50,12 @@ impl Pointwise {
                     }
                 }
             });
-        let packed = Packed { inputs, groups: self.packed.groups, values: memory };
+        let packed = Packed { inputs, groups: self.packed.groups, values };
         Self { packed, bias: self.bias.clone(), activation: self.activation }
     }
 
-    /// The memory of the weights, for another [`Pointwise::gated`].
-    pub fn into_memory(self) -> Vec<f32> {
+    /// The weights' memory, for the pool that it came from.
+    pub fn into_values(self) -> Values {
         self.packed.values
     }
 

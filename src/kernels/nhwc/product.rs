@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::image::Values;
 use super::vector::{LANES, Vector, mish, silu, vectorised};
 use crate::kernels::Activation;
 
@@ -13,7 +14,7 @@ pub struct Packed {
     /// Groups of sixteen outputs.
     pub groups: usize,
     /// The weights.
-    pub values: Vec<f32>,
+    pub values: Values,
 }
 
 impl Packed {
@@ -27,7 +28,7 @@ impl Packed {
                 values[place] = weight(output, input);
             }
         }
-        Self { inputs, groups, values }
+        Self { inputs, groups, values: values.into() }
     }
 }
 

@@ -74,7 +74,7 @@ proptest! {
         let (bias, more) = (noise(outputs, seed + 2), noise(outputs * h * w, seed + 3));
         let layer = Pointwise::new(&bias, inputs, by, |o, i| weight[o * inputs + i]);
         let gate = noise(inputs, seed + 4);
-        let layer = layer.gated(&gate, vec![9.0; 5]);
+        let layer = layer.gated(&gate, &mut Pool::default());
         let mut out = Pool::default().image(h, w, outputs);
         let beside = image(&more, outputs, h, w);
         layer.apply(&image(&x, inputs, h, w), residual.then_some(&beside), &mut out);
@@ -180,7 +180,7 @@ fn bands_of_a_large_expanded_image_agree_with_the_whole() {
         first.apply(&x, None, &mut whole);
         let (expected, means) = layer.apply(&whole, pool);
         let (out, mean) = layer.apply_expanded(&x, &first, c, pool);
-        assert_eq!(out.values, expected.values);
+        assert_eq!(out.values[..], expected.values[..]);
         for (mean, expected) in mean.iter().zip(means) {
             assert!((mean - expected).abs() < 1e-6);
         }

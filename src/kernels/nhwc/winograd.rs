@@ -182,8 +182,9 @@ impl Conv3x3 {
         let points = (0..POINTS)
             .into_par_iter()
             .map(|point| {
-                let values = transformed.iter().flat_map(|points| points[point]).collect();
-                Packed { inputs, groups, values }
+                let values: Vec<f32> =
+                    transformed.iter().flat_map(|points| points[point]).collect();
+                Packed { inputs, groups, values: values.into() }
             })
             .collect();
         Self { inputs, outputs, points }
