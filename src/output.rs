@@ -1,5 +1,6 @@
 //! Outputs appear under their final name only when they are whole.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -39,6 +40,7 @@ pub struct Staged {
     staging: tempfile::TempDir,
     temporary: PathBuf,
     target: PathBuf,
+    overwrite: bool,
 }
 
 impl Staged {
@@ -48,7 +50,7 @@ impl Staged {
     /// The folder is missing or read-only, or `target` exists and `overwrite` is false.
     pub fn new(target: impl AsRef<Path>, overwrite: bool) -> Result<Self> {
         let target = target.as_ref().to_owned();
-        check_writable(&target, overwrite)?;
+        check_file(&target, overwrite)?;
         // What goes to a server is written whole to the disk first.
         let here = std::env::temp_dir();
         let folder = if remote::is_remote(&target) { &here } else { parent(&target) };
@@ -62,7 +64,7 @@ impl Staged {
             .map_err(Error::io(folder))?;
         let temporary = staging.path().join(name);
         unfinished().push((staging.path().to_owned(), target.clone()));
-        Ok(Self { staging, temporary, target })
+        Ok(Self { staging, temporary, target, overwrite })
     }
 
     /// Where to write for now; the extension is the final one.
@@ -84,16 +86,38 @@ impl Staged {
             main_file_last.push(path);
         }
         main_file_last.sort_by_key(|path| *path == self.temporary);
+        // Of the file that is replaced: they would be taken for the new one's.
+        for stale in companions(&self.target) {
+            if !remote::is_remote(&self.target) && stale.is_file() {
+                std::fs::remove_file(&stale).map_err(Error::io(&stale))?;
+            }
+        }
         for from in main_file_last {
             if let Some(name) = from.file_name() {
                 if remote::is_remote(&self.target) {
                     remote::upload(&from, &self.target.with_file_name(name))?;
                     continue;
                 }
-                std::fs::rename(&from, folder.join(name)).map_err(Error::io(&self.target))?;
+                self.place(&from, &folder.join(name))?;
             }
         }
         Ok(())
+    }
+
+    /// Gives a file its final name; one that has come to be there since is not replaced unasked.
+    fn place(&self, from: &Path, to: &Path) -> Result<()> {
+        if !self.overwrite {
+            match std::fs::hard_link(from, to) {
+                // The other name goes with its folder.
+                Ok(()) => return Ok(()),
+                Err(problem) if problem.kind() == ErrorKind::AlreadyExists => {
+                    return Err(Error::Exists { path: to.to_owned() });
+                }
+                // Not every file system has links.
+                Err(_) => {}
+            }
+        }
+        std::fs::rename(from, to).map_err(Error::io(&self.target))
     }
 }
 
@@ -101,6 +125,19 @@ impl Drop for Staged {
     fn drop(&mut self) {
         unfinished().retain(|(folder, _)| folder != self.staging.path());
     }
+}
+
+/// As [`check_writable`], for what is to be a file.
+///
+/// # Errors
+/// It is a folder, or is written like one; as [`check_writable`].
+pub fn check_file(target: &Path, overwrite: bool) -> Result<()> {
+    let written_as_folder = target.as_os_str().as_encoded_bytes().ends_with(b"/");
+    if !remote::is_remote(target) && (written_as_folder || target.is_dir()) {
+        let hint = "name the file to write";
+        return Err(Error::input(target, "a file to write", "a folder", hint));
+    }
+    check_writable(target, overwrite)
 }
 
 /// Refuses, before any work is done, an output that could not be written at its end.
@@ -123,10 +160,53 @@ pub fn check_writable(target: &Path, overwrite: bool) -> Result<()> {
             "create it, or choose another path",
         ));
     }
-    if target.exists() && !overwrite {
-        return Err(Error::Exists { path: target.to_owned() });
+    let there = companions(target).into_iter().chain([target.to_owned()]).find(|p| p.exists());
+    match there {
+        Some(path) if !overwrite => Err(Error::Exists { path }),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses outputs that are one file, or that would replace an input.
+///
+/// # Errors
+/// Two of them are the same.
+pub fn check_distinct<'a>(
+    outputs: &[Option<&Path>],
+    inputs: impl IntoIterator<Item = &'a Path>,
+) -> Result<()> {
+    // A file that is not there yet is known by its folder and name.
+    let known = |path: &Path| {
+        let there = std::fs::canonicalize(path);
+        there
+            .ok()
+            .or_else(|| std::fs::canonicalize(parent(path)).ok()?.join(path.file_name()?).into())
+    };
+    let inputs: Vec<_> = inputs.into_iter().filter_map(known).collect();
+    let mut before = Vec::new();
+    for path in outputs.iter().flatten() {
+        let Some(place) = known(path).filter(|place| !place.is_dir()) else { continue };
+        if inputs.contains(&place) {
+            let hint = "choose another name";
+            return Err(Error::input(path, "an output beside the inputs", "an input", hint));
+        }
+        if before.contains(&place) {
+            let hint = "name them differently";
+            return Err(Error::input(path, "a file for each output", "one for two", hint));
+        }
+        before.push(place);
     }
     Ok(())
+}
+
+/// Files beside a Shapefile that belong to it, indexes of other programs included.
+fn companions(target: &Path) -> Vec<PathBuf> {
+    const OF_A_SHAPEFILE: [&str; 8] = ["shx", "dbf", "prj", "cpg", "qix", "sbn", "sbx", "shp.xml"];
+    if target.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("shp")) {
+        OF_A_SHAPEFILE.map(|extension| target.with_extension(extension)).into()
+    } else {
+        Vec::new()
+    }
 }
 
 /// Writes `bytes` to `target` in one piece.

@@ -63,7 +63,7 @@ fn tiles_go_on_where_they_stopped() {
     let place = town();
     let scene = "[[scene]]\nimage = 'town.tif'\nfootprints = 'town.geojson'\nsplit = 'train'\n";
     place.write("dataset.toml", &format!("[tiles]\ntile_px = 128\noverlap_px = 0\n{scene}"));
-    let tiles = |folder| ["tiles", "--config", "dataset.toml", "-o", folder];
+    let tiles = |folder: &'static str| ["tiles", "--config", "dataset.toml", "-o", folder];
     let ran = run_on_full_disk(&place, 20, &tiles("tiles"));
     assert!(
         ran.error().contains("/tiles/") && ran.error().contains("free space"),

@@ -203,6 +203,16 @@ fn a_box_scores_its_part_exactly_as_the_whole_scene_would() {
         let expected = f32::from(noise(col0 + i % grid.width, row0 + i / grid.width)) / 255.0;
         assert!((value - expected).abs() < 1e-5);
     }
+    for wide in [
+        [-180.0, -90.0, 180.0, 90.0],
+        [0.0, 0.0, 180.0, 90.0],
+        [-90.0, 0.0, 180.0, 90.0],
+        [-290.0, 20.0, -200.0, 30.0],
+    ] {
+        let region = Region { bbox: Some(wide), aoi: None };
+        let (_, grid, _) = score(&path, &config(64, 16, 2), &region, identity).unwrap();
+        assert_eq!((grid.width, grid.height), (400, 300), "{wide:?}");
+    }
     let elsewhere = Region { bbox: Some([10.0, 10.0, 11.0, 11.0]), aoi: None };
     let error = score(&path, &config(64, 16, 2), &elsewhere, identity).unwrap_err().to_string();
     assert!(error.contains("no overlap"), "{error}");

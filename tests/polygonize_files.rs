@@ -377,3 +377,32 @@ fn all_threads_of_the_pool_at_once_do_not_wait_for_themselves() {
     let counts = receiver.recv_timeout(std::time::Duration::from_mins(2)).unwrap();
     assert!(counts.iter().all(|count| *count == 2), "{counts:?}");
 }
+
+#[test]
+fn no_data_of_a_mask_is_no_building_and_percent_are_no_probabilities() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mask.tif");
+    let value = |i: usize| match (i % 40, i / 40) {
+        (10..20, 10..20) => 1,
+        (25.., _) => 99,
+        _ => 0,
+    };
+    let mask: Vec<u8> = (0..1600).map(value).collect();
+    write_geotiff(&path, &utm_grid(40, 40), 1, &mask, Some(99.0), Compression::Deflate).unwrap();
+    let out = folder.path().join("b.gpkg");
+    let polygonize = |path: &Path| {
+        let options = PolygonizeOptions::default();
+        run(path, &options, &out, OutputCrs::Auto, true, "m", Progress::Hidden)
+    };
+    assert_eq!(polygonize(&path).unwrap().buildings, 1);
+
+    let path = folder.path().join("percent.tif");
+    let driver = gdal::DriverManager::get_driver_by_name("GTiff").unwrap();
+    let mut dataset = driver.create_with_band_type::<f32, _>(&path, 40, 40, 1).unwrap();
+    let values = mask.iter().map(|v| f32::from(*v) * 0.5).collect();
+    let mut buffer = gdal::raster::Buffer::new((40, 40), values);
+    dataset.rasterband(1).unwrap().write((0, 0), (40, 40), &mut buffer).unwrap();
+    dataset.close().unwrap();
+    let error = polygonize(&path).unwrap_err().to_string();
+    assert!(error.contains("percent.tif") && error.contains("49.5"), "{error}");
+}

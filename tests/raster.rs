@@ -5,6 +5,10 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
+use gdal::raster::{
+    Buffer, ColorEntry, ColorInterpretation, ColorTable, GdalType, PaletteInterpretation,
+};
+use gdal::{Dataset, DriverManager};
 use geoseg::geo::{
     Compression, Crs, GeoTransform, Grid, Scene, SceneOptions, Window, write_geotiff,
 };
@@ -136,4 +140,76 @@ fn a_missing_band_is_an_error_that_names_it() {
     let options = SceneOptions { bands: Some(vec![1, 7]), ..SceneOptions::default() };
     let error = Scene::open_with(&path, &options).err().unwrap().to_string();
     assert!(error.contains("band 7") && error.contains("3 bands"), "{error}");
+}
+
+/// A scene of 64 x 64 pixels of one GDAL type, made in code, with all that GDAL lets one say of it.
+fn made<T: GdalType + Copy>(path: &Path, bands: usize, fill: T, finish: impl FnOnce(&mut Dataset)) {
+    let driver = DriverManager::get_driver_by_name("GTiff").unwrap();
+    let mut dataset = driver.create_with_band_type::<T, _>(path, 64, 64, bands).unwrap();
+    for band in 1..=bands {
+        let mut buffer = Buffer::new((64, 64), vec![fill; 64 * 64]);
+        dataset.rasterband(band).unwrap().write((0, 0), (64, 64), &mut buffer).unwrap();
+    }
+    finish(&mut dataset);
+    dataset.close().unwrap();
+}
+
+#[test]
+fn alpha_counts_beside_a_nodata_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rgba.tif");
+    for (of_file, of_options) in [(None, None), (Some(0.0), None), (None, Some(0.0))] {
+        made::<u8>(&path, 4, 90, |dataset| {
+            let mut alpha = dataset.rasterband(4).unwrap();
+            alpha.set_color_interpretation(ColorInterpretation::AlphaBand).unwrap();
+            let mut left = Buffer::new((32, 64), vec![0_u8; 32 * 64]);
+            alpha.write((0, 0), (32, 64), &mut left).unwrap();
+            let mut buffer = Buffer::new((8, 64), vec![0_u8; 8 * 64]);
+            for band in 1..=3 {
+                let mut band = dataset.rasterband(band).unwrap();
+                band.write((56, 0), (8, 64), &mut buffer).unwrap();
+                band.set_no_data_value(of_file).unwrap();
+            }
+        });
+        let options = SceneOptions { nodata: of_options, ..SceneOptions::default() };
+        let scene = Scene::open_with(&path, &options).unwrap();
+        let valid = scene.read(scene.grid(), Window::whole(64, 64)).unwrap().valid;
+        let count = valid.iter().filter(|valid| **valid).count();
+        let black = if of_file.or(of_options).is_some() { 8 } else { 0 };
+        assert_eq!(count, (32 - black) * 64, "{of_file:?} {of_options:?}");
+        assert!(!valid[0] && valid[33]);
+    }
+}
+
+#[test]
+fn values_that_are_no_grey_levels_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("odd.tif");
+    let error = |options: &SceneOptions| match Scene::open_with(&path, options) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("opened"),
+    };
+    made::<u8>(&path, 1, 7, |_| ());
+    for nodata in [-1.0, 256.0, 0.4, f64::NAN] {
+        let options = SceneOptions { nodata: Some(nodata), ..SceneOptions::default() };
+        assert!(error(&options).contains("Byte values"), "{}", error(&options));
+    }
+    made::<u16>(&path, 1, 300, |dataset| {
+        let mut colours = ColorTable::new(PaletteInterpretation::Rgba);
+        colours.set_color_entry(300, &ColorEntry::rgba(10, 20, 30, 255));
+        dataset.rasterband(1).unwrap().set_color_table(&colours);
+    });
+    let problem = error(&SceneOptions::default());
+    assert!(problem.contains("odd.tif") && problem.contains("palette"), "{problem}");
+    let options = ["CInt16", "complex.tif"];
+    let status = std::process::Command::new("gdal_translate")
+        .args(["-q", "-ot", options[0]])
+        .arg(&path)
+        .arg(folder.path().join(options[1]))
+        .status();
+    // Only where GDAL's programs are installed: its bindings cannot make such a file.
+    if status.is_ok_and(|status| status.success()) {
+        let scene = Scene::open(folder.path().join(options[1]));
+        assert!(scene.err().unwrap().to_string().contains("CInt16"));
+    }
 }

@@ -48,8 +48,10 @@ pub struct Args {
 pub(super) fn run(args: &Args) -> Result<()> {
     let config: InferConfig = args.config.load(&args.delivery.sets())?;
     config.validate()?;
+    let inputs = [args.predicted.as_path(), args.reference.as_path()];
+    output::check_distinct(&[Some(&args.output), args.json.as_deref()], inputs)?;
     if let Some(json) = &args.json {
-        output::check_writable(json, args.overwrite)?;
+        output::check_file(json, args.overwrite)?;
     }
     let reference = VectorSource {
         layer: args.reference_layer.clone(),

@@ -1,4 +1,4 @@
-//! How the program ends: exit codes and Ctrl-C.
+//! How the program ends: exit codes, Ctrl-C, and what schedulers send.
 
 use std::process::ExitCode;
 
@@ -19,7 +19,8 @@ pub fn code(error: &Error) -> ExitCode {
     }
 }
 
-/// Installs the Ctrl-C handler. With `graceful`, the first Ctrl-C only raises the flag that is returned
+/// Installs the handler of Ctrl-C, and of SIGTERM and SIGHUP, which count as it does: schedulers and a closed terminal end programs
+/// with them. With `graceful`, the first Ctrl-C only raises the flag that is returned
 /// and the second ends the program; otherwise the first ends it. Either way no half-written file stays.
 pub fn on_ctrl_c(graceful: bool) -> Interrupt {
     let interrupt = Interrupt::default();
@@ -33,8 +34,23 @@ pub fn on_ctrl_c(graceful: bool) -> Interrupt {
             std::process::exit(INTERRUPTED.into());
         }
     };
+    let outlives_terminal = ignores_hangup();
     if let Err(problem) = ctrlc::set_handler(handler) {
         tracing::warn!("Ctrl-C will not be handled: {problem}");
     }
+    if outlives_terminal {
+        // SAFETY: sets back what the program was started with.
+        unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+    }
     interrupt
+}
+
+/// Whether the program was started so that it goes on when its terminal is closed (`nohup`).
+fn ignores_hangup() -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: asks for the action, which is written whole where the call succeeds.
+    unsafe {
+        libc::sigaction(libc::SIGHUP, std::ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::geo::vector::{Format, OutputCrs};
 use crate::geo::{Crs, Scene, remote};
 use crate::infer::Ensemble;
-use crate::infer::unfinished::{Identity, Start, Unfinished, stamp};
+use crate::infer::unfinished::{Identity, Start, Unfinished, stamp, stamps};
 use crate::output::{self, Staged};
 use crate::polygonize::{self, BuildingWriter};
 use crate::stac::Item;
@@ -59,7 +59,7 @@ pub struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let config = args.scoring.configuration(&args.delivery.sets())?;
     let scenes = args.scoring.scenes()?;
-    let targets = Targets::check(args, scenes.len())?;
+    let targets = Targets::check(args, &scenes)?;
     args.project.check(args.replaces())?;
     let mut ensemble = args.scoring.ensemble(&config)?;
     let job = Job { args, config: &config, targets: &targets, context };
@@ -85,9 +85,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
             );
             return Err(Error::Interrupted { kept });
         }
-        // With more room on the disk, or the network back, the run may go on.
-        Err(error @ (Error::Io { .. } | Error::Gdal { .. })) => {
-            tracing::info!("what was scored is kept in {}", unfinished.folder().display());
+        // With more room on the disk, the network back or a file in its place, the run may go on.
+        Err(error) if unfinished.holds_scores() => {
+            tracing::info!(
+                "what was scored is kept in {}; the same command with --resume goes on, with --overwrite it begins anew",
+                unfinished.folder().display()
+            );
             return Err(error);
         }
         Err(error) => {
@@ -127,9 +130,9 @@ impl Args {
             geoseg: env!("CARGO_PKG_VERSION"),
             config,
             models: ensemble.models(),
-            scenes: scenes.iter().map(|item| stamp(&item.scene)).collect(),
+            scenes: scenes.iter().flat_map(|item| stamps(&item.scene)).collect(),
             bbox: region.bbox,
-            aoi: region.aoi.as_deref(),
+            aoi: region.aoi.as_deref().map(stamp),
         };
         let start = match (self.resume, self.overwrite) {
             (true, _) => Start::Resume,
@@ -171,27 +174,40 @@ struct Targets<'a> {
 }
 
 impl<'a> Targets<'a> {
-    fn check(args: &'a Args, scenes: usize) -> Result<Self> {
+    fn check(args: &'a Args, scenes: &[Item]) -> Result<Self> {
         let (buildings, scores) = (args.output.as_deref(), args.scores.as_deref());
+        let inputs = args.scoring.inputs().chain(scenes.iter().map(|item| item.scene.as_path()));
+        output::check_distinct(&[buildings, scores], inputs)?;
+        for path in [buildings, scores].into_iter().flatten() {
+            config::check_effective(path, args.replaces())?;
+        }
         if let Some(path) = buildings {
             Format::of(path)?;
-            output::check_writable(path, args.replaces())?;
+            output::check_file(path, args.replaces())?;
         }
         let scores_in_folder = scores.is_some_and(|path| {
             path.is_dir() || remote::is_remote(path) && path.to_string_lossy().ends_with('/')
         });
         if let Some(path) = scores.filter(|_| !scores_in_folder) {
-            if scenes > 1 {
+            if scenes.len() > 1 {
                 return Err(Error::input(
                     path,
-                    format!("an existing folder for the scores of {scenes} scenes"),
+                    format!("an existing folder for the scores of {} scenes", scenes.len()),
                     "no folder",
                     "create it, or give one scene",
                 ));
             }
-            output::check_writable(path, args.replaces())?;
+            output::check_file(path, args.replaces())?;
         }
-        Ok(Self { buildings, scores, scores_in_folder })
+        let targets = Self { buildings, scores, scores_in_folder };
+        let mut names: Vec<_> =
+            scenes.iter().map(|item| targets.scores_of(&Scene::name_of(&item.scene))).collect();
+        names.sort_unstable();
+        if let Some([Some(same), _]) = names.array_windows().find(|[a, b]| a.is_some() && a == b) {
+            let hint = "score them one by one";
+            return Err(Error::input(same, "scenes of different names", "two of one name", hint));
+        }
+        Ok(targets)
     }
 
     fn scores_of(&self, scene: &str) -> Option<PathBuf> {
@@ -249,7 +265,7 @@ impl Job<'_> {
         let name = Scene::name_of(scene);
         let scores_target = self.targets.scores_of(&name);
         if let Some(path) = &scores_target {
-            output::check_writable(path, self.args.replaces())?;
+            output::check_file(path, self.args.replaces())?;
         }
         let progress = self.context.progress;
         let interrupt = &self.context.interrupt;

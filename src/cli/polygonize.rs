@@ -42,7 +42,8 @@ pub struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let config = args.config.load::<InferConfig>(&args.delivery.sets())?;
     config.validate()?;
-    output::check_writable(&args.output, args.overwrite)?;
+    output::check_file(&args.output, args.overwrite)?;
+    config::check_effective(&args.output, args.overwrite)?;
     let stem = || args.scores.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let report = polygonize::run(
         &args.scores,

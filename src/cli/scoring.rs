@@ -109,6 +109,11 @@ impl Scoring {
         Ensemble::load(&self.model, config, &self.device.resolve()?)
     }
 
+    /// Files that are read beside the scenes.
+    pub fn inputs(&self) -> impl Iterator<Item = &Path> {
+        self.model.iter().chain(&self.aoi).map(PathBuf::as_path)
+    }
+
     /// Which part of each scene.
     pub fn region(&self) -> Region {
         Region { bbox: self.bbox.map(|bbox| bbox.corners), aoi: self.aoi.clone() }

@@ -42,8 +42,9 @@ pub struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let config: InferConfig = args.config.load(&[])?;
     config.validate()?;
+    output::check_distinct(&[args.json.as_deref()], [args.file.as_path()])?;
     if let Some(json) = &args.json {
-        output::check_writable(json, args.overwrite)?;
+        output::check_file(json, args.overwrite)?;
     }
     let source =
         VectorSource { layer: args.layer.clone(), ..VectorSource::file(args.file.clone()) };

@@ -52,11 +52,11 @@ where
 pub fn to_toml<T: Serialize>(config: &T) -> Result<String> {
     let body = toml::to_string(config)
         .map_err(|source| Error::config("", format!("cannot be written as TOML: {source}")))?;
-    Ok(format!(
-        "# The effective configuration, written by geoseg {}.\n\n{body}",
-        env!("CARGO_PKG_VERSION")
-    ))
+    Ok(format!("{EFFECTIVE} {}.\n\n{body}", env!("CARGO_PKG_VERSION")))
 }
+
+/// How every effective configuration begins.
+const EFFECTIVE: &str = "# The effective configuration, written by geoseg";
 
 /// Writes the effective configuration beside an output: `beside` itself where it ends in `.toml`,
 /// otherwise `beside` with `.toml` appended (`scores.tif` gets `scores.tif.toml`).
@@ -66,6 +66,18 @@ pub fn to_toml<T: Serialize>(config: &T) -> Result<String> {
 /// As [`to_toml`], and what the file system says.
 pub fn write_effective<T: Serialize>(config: &T, beside: &Path) -> Result<()> {
     crate::output::write_whole(effective_path(beside), to_toml(config)?.as_bytes(), true)
+}
+
+/// Refuses, before any work is done, to replace a file that [`write_effective`] has not written.
+///
+/// # Errors
+/// There is one, and `overwrite` is false.
+pub fn check_effective(beside: &Path, overwrite: bool) -> Result<()> {
+    let path = effective_path(beside);
+    match std::fs::read_to_string(&path) {
+        Ok(text) if !overwrite && !text.starts_with(EFFECTIVE) => Err(Error::Exists { path }),
+        _ => Ok(()),
+    }
 }
 
 /// Where [`write_effective`] writes.

@@ -142,7 +142,7 @@ impl PolygonizeOptions {
 }
 
 /// Closing and opening keep rows of the scene in memory for twice their radius; nobody closes gaps of 200 m.
-const MAX_RADIUS_M: f64 = 100.0;
+pub const MAX_RADIUS_M: f64 = 100.0;
 
 #[cfg(test)]
 mod tests {

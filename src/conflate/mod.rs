@@ -11,13 +11,13 @@ use serde::Serialize;
 pub use crate::config::conflate::ConflateOptions;
 pub use classes::{Change, Status};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evaluate::buildings::pairs_above;
 use crate::geo::Crs;
 use crate::geo::measure::AreaMeter;
 use crate::geo::overlap::Shape;
 use crate::geo::vector::{
-    FeatureReader, FieldKind, Format, LayerWriter, OutputCrs, Value, VectorSource, mended,
+    FeatureReader, FieldKind, Format, LayerWriter, OutputCrs, Value, VectorSource, brought, mended,
     polygons_of,
 };
 use crate::output::Staged;
@@ -112,6 +112,15 @@ pub fn run(
 fn read(source: &VectorSource, crs: Option<&Crs>) -> Result<Vec<Building>> {
     let mut reader = FeatureReader::open(source)?;
     let way = reader.way_to(crs)?;
+    if let (None, Some(own)) = (crs, reader.crs()) {
+        return Err(Error::input(
+            &source.path,
+            "coordinates without a reference system, like those of the predicted buildings",
+            own.label(),
+            "assign the predicted buildings theirs, for example `ogr2ogr -a_srs EPSG:n ...`",
+        ));
+    }
+    let in_degrees = crs.is_some_and(Crs::is_geographic);
     // What known buildings are called differs from source to source.
     let id_field = ["id", "osm_id", "@id"].iter().find_map(|name| reader.field(name));
     let confidence = reader.field("confidence");
@@ -126,10 +135,7 @@ fn read(source: &VectorSource, crs: Option<&Crs>) -> Result<Vec<Building>> {
         };
         buildings.push(Building {
             id: if id.is_empty() { feature.fid.to_string() } else { id },
-            polygons: match &way {
-                Some(way) => way.multi_polygon(&polygons)?,
-                None => polygons,
-            },
+            polygons: brought(polygons, way.as_ref(), in_degrees)?,
             confidence: confidence.and_then(|field| feature.attributes[field].number()),
         });
         Ok(())

@@ -114,10 +114,19 @@ impl Crs {
         &self.label
     }
 
-    /// The register that knows it and its number there (`EPSG`, 32736); `None` where it has none, or one of letters.
-    pub fn authority(&self) -> Option<(&str, i32)> {
+    /// The register that knows it, and what it is called there (`EPSG`, `32736`); `None` where none does.
+    pub fn authority(&self) -> Option<(&str, &str)> {
         let (organization, code) = self.label.split_once(':')?;
-        Some((organization, code.parse().ok()?))
+        let is_word = |text: &str| {
+            !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        };
+        (is_word(organization) && is_word(code)).then_some((organization, code))
+    }
+
+    /// Whether coordinates are degrees or lengths on a plane: neither from the Earth's centre, nor heights.
+    pub fn is_horizontal(&self) -> bool {
+        let projected = |crs: &Self| crs.spatial_ref().is_ok_and(|crs| crs.is_projected());
+        self.geographic || projected(self)
     }
 
     /// Whether coordinates are degrees.
@@ -174,7 +183,12 @@ impl Crs {
 pub struct Reprojection {
     transform: Option<CoordTransform>,
     name: String,
+    /// Edges of areas may be so long before they bend, in units of the first CRS: about a kilometre.
+    straight: f64,
 }
+
+/// Of areas of any size: points on an edge across all of one.
+const BENDS: f64 = 1000.0;
 
 impl Reprojection {
     /// Prepares the way; equal systems cost nothing.
@@ -183,12 +197,13 @@ impl Reprojection {
     /// PROJ knows no way between them.
     pub fn new(from: &Crs, to: &Crs) -> Result<Self> {
         let name = format!("{} to {}", from.label(), to.label());
+        let straight = if from.is_geographic() { 0.01 } else { 1000.0 };
         if from.same_as(to) {
-            return Ok(Self { transform: None, name });
+            return Ok(Self { transform: None, name, straight });
         }
         let transform = CoordTransform::new(&from.spatial_ref()?, &to.spatial_ref()?)
             .map_err(Error::gdal(&name))?;
-        Ok(Self { transform: Some(transform), name })
+        Ok(Self { transform: Some(transform), name, straight })
     }
 
     /// One position.
@@ -243,7 +258,7 @@ impl Reprojection {
         Ok(geo::Polygon::new(exterior, polygon.interiors().iter().map(ring).collect()))
     }
 
-    /// Polygons, vertex by vertex.
+    /// Polygons, vertex by vertex; edges so long that they bend on the way get more.
     ///
     /// # Errors
     /// A vertex lies outside the target's domain.
@@ -251,7 +266,13 @@ impl Reprojection {
         &self,
         geometry: &geo::MultiPolygon<f64>,
     ) -> Result<geo::MultiPolygon<f64>> {
-        geometry.iter().map(|polygon| self.polygon(polygon)).collect()
+        use geo::{BoundingRect, Densify, Euclidean};
+        let extent = geometry.bounding_rect().map_or(0.0, |b| b.width().max(b.height()));
+        if self.transform.is_none() || extent <= self.straight {
+            return geometry.iter().map(|polygon| self.polygon(polygon)).collect();
+        }
+        let bent = Euclidean.densify(geometry, self.straight.max(extent / BENDS));
+        bent.iter().map(|polygon| self.polygon(polygon)).collect()
     }
 }
 
@@ -273,10 +294,26 @@ mod tests {
     }
 
     #[test]
+    fn long_edges_bend() {
+        let (wgs, utm) = (Crs::wgs84().unwrap(), Crs::from_epsg(32651).unwrap());
+        let way = Reprojection::new(&wgs, &utm).unwrap();
+        let area = polygon![(x: 116.0, y: 14.5), (x: 127.0, y: 14.5), (x: 127.0, y: 20.0), (x: 116.0, y: 20.0)];
+        let there = way.multi_polygon(&geo::MultiPolygon(vec![area])).unwrap();
+        // On the parallel, not kilometres beside it.
+        let lowest = |line: geo::Line<f64>| {
+            let middle = (line.start + line.end) / 2.0;
+            let (x, y) = Reprojection::new(&utm, &wgs).unwrap().point(middle.x, middle.y).unwrap();
+            (y < 14.51 && x > 116.5 && x < 126.5).then_some((y - 14.5).abs())
+        };
+        let gaps: Vec<f64> = there.0[0].exterior().lines().filter_map(lowest).collect();
+        assert!(gaps.len() > 500 && gaps.iter().all(|gap| *gap < 1e-5), "{}", gaps.len());
+    }
+
+    #[test]
     fn there_and_back_keeps_rings_in_order() {
         let shape = geo::MultiPolygon(vec![polygon![
-            exterior: [(x: 10.0, y: 50.0), (x: 10.1, y: 50.0), (x: 10.1, y: 50.1), (x: 10.0, y: 50.0)],
-            interiors: [[(x: 10.05, y: 50.02), (x: 10.06, y: 50.02), (x: 10.06, y: 50.03), (x: 10.05, y: 50.02)]],
+            exterior: [(x: 10.0, y: 50.0), (x: 10.008, y: 50.0), (x: 10.008, y: 50.008), (x: 10.0, y: 50.0)],
+            interiors: [[(x: 10.005, y: 50.002), (x: 10.006, y: 50.002), (x: 10.006, y: 50.003), (x: 10.005, y: 50.002)]],
         ]]);
         let (wgs, utm) = (Crs::wgs84().unwrap(), Crs::from_epsg(32632).unwrap());
         let there = Reprojection::new(&wgs, &utm).unwrap().multi_polygon(&shape).unwrap();

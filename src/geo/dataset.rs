@@ -1,7 +1,7 @@
 //! GDAL itself: start-up, opening, and closing without losing a write error.
 
-use std::ffi::CString;
-use std::path::Path;
+use std::ffi::{CStr, CString};
+use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use gdal::{Dataset, DatasetOptions, GdalOpenFlags};
@@ -62,6 +62,27 @@ pub(super) fn open(path: &Path, vector: bool) -> Result<Dataset> {
             "check that the file is whole and that `geoseg doctor` lists a driver for its format",
         )
     })
+}
+
+/// The files on disk that a raster is read from, as far as GDAL knows: those that a virtual raster names, too. None where it
+/// is no raster.
+pub(crate) fn files_of(path: &Path) -> Vec<PathBuf> {
+    let Ok(dataset) = open(path, false) else { return Vec::new() };
+    let mut files = Vec::new();
+    // SAFETY: the list ends with a null pointer, and is freed once its texts are copied.
+    unsafe {
+        let list = gdal_sys::GDALGetFileList(dataset.c_dataset());
+        let mut place = list;
+        while !place.is_null() && !(*place).is_null() {
+            files.push(CStr::from_ptr(*place).to_string_lossy().into_owned().into());
+            place = place.add(1);
+        }
+        gdal_sys::CSLDestroy(list);
+    }
+    // Statistics and overviews come to be when somebody looks at a raster.
+    let looks = |file: &PathBuf| file.extension().is_some_and(|e| e == "xml" || e == "ovr");
+    files.retain(|file| !looks(file));
+    files
 }
 
 /// GDAL's own sentence, without the wrapper's.

@@ -15,8 +15,8 @@ pub mod remote;
 pub mod vector;
 
 pub use crs::{Crs, Reprojection};
-pub(crate) use dataset::reason as gdal_reason;
 pub use dataset::{close_checked, init};
+pub(crate) use dataset::{files_of, reason as gdal_reason};
 pub(crate) use failures::written;
 pub use grid::{GeoTransform, Grid, Window};
 pub use raster::{

@@ -275,6 +275,9 @@ fn choose_region(
     })
 }
 
+/// How much of a box is looked at around a scene.
+const MARGIN_DEG: f64 = 1.0;
+
 /// A box in degrees as bounds in pixels of the scene's own grid.
 fn bbox_px(scene: &Scene, bbox: BoundingBox) -> Result<[f64; 4]> {
     let native = scene.grid();
@@ -286,7 +289,9 @@ fn bbox_px(scene: &Scene, bbox: BoundingBox) -> Result<[f64; 4]> {
             "leave out the box",
         ));
     };
-    let [west, south, east, north] = bbox;
+    let Some([west, south, east, north]) = near(native, crs, bbox)? else {
+        return Ok(Bounds::default().0);
+    };
     let way = Reprojection::new(&Crs::wgs84()?, crs)?;
     let mut bounds = Bounds::default();
     for step in 0..=BOX_STEPS {
@@ -298,6 +303,35 @@ fn bbox_px(scene: &Scene, bbox: BoundingBox) -> Result<[f64; 4]> {
         }
     }
     Ok(bounds.0)
+}
+
+/// The part of a box that lies around the grid, by its own longitudes: far from it, coordinates of its CRS may mean nothing. `None`
+/// where there is none.
+fn near(grid: &Grid, crs: &Crs, bbox: BoundingBox) -> Result<Option<BoundingBox>> {
+    let way = Reprojection::new(crs, &Crs::wgs84()?)?;
+    let mut home = Bounds::default();
+    let (width, height) = (grid.width as f64, grid.height as f64);
+    for step in 0..=BOX_STEPS {
+        let share = step as f64 / BOX_STEPS as f64;
+        let (col, row) = (share * width, share * height);
+        for (col, row) in [(col, 0.0), (col, height), (0.0, row), (width, row)] {
+            let (x, y) = grid.transform.apply(col, row);
+            let Ok((lon, lat)) = way.point(x, y) else { return Ok(Some(bbox)) };
+            home.add((lon, lat));
+        }
+    }
+    let [west, south, east, north] = home.0;
+    // Around a pole or across the antimeridian, corners do not tell where a scene lies.
+    if east - west > 90.0 || north > 89.0 || south < -89.0 {
+        return Ok(Some(bbox));
+    }
+    let part = |turn: f64| {
+        let (from, to) = (bbox[0] + turn, bbox[2] + turn);
+        let (from, to) = (from.max(west - MARGIN_DEG), to.min(east + MARGIN_DEG));
+        let (below, above) = (bbox[1].max(south - MARGIN_DEG), bbox[3].min(north + MARGIN_DEG));
+        (from <= to && below <= above).then_some([from, below, to, above])
+    };
+    Ok([0.0, -360.0, 360.0].into_iter().find_map(part))
 }
 
 /// `[min x, min y, max x, max y]` of the points added so far.

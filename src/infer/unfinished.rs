@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::config::infer::InferConfig;
 use crate::error::{Error, Result};
+use crate::geo;
 use crate::output::write_whole;
 
 /// What a run is about: only one that is about the same may take it up.
@@ -17,13 +18,16 @@ pub struct Identity<'a> {
     pub config: &'a InferConfig,
     /// Files and SHA-256.
     pub models: Vec<(&'a str, &'a str)>,
-    /// Scenes with their size and time of change, where they are files.
-    pub scenes: Vec<(PathBuf, Option<u64>, Option<u64>)>,
+    /// Scenes and the files that these name.
+    pub scenes: Vec<Stamp>,
     /// Degrees.
     pub bbox: Option<[f64; 4]>,
-    /// A file.
-    pub aoi: Option<&'a Path>,
+    /// The file.
+    pub aoi: Option<Stamp>,
 }
+
+/// A path with its size in bytes and time of change in nanoseconds, where it is a file.
+pub type Stamp = (PathBuf, Option<u64>, Option<u128>);
 
 /// What to do with the work of a run that did not end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,14 +40,22 @@ pub enum Start {
     Resume,
 }
 
-/// A scene's path with its size in bytes and time of change in seconds.
-pub fn stamp(scene: &Path) -> (PathBuf, Option<u64>, Option<u64>) {
-    let meta = std::fs::metadata(scene).ok();
+/// What tells a file from what it was before.
+pub fn stamp(file: &Path) -> Stamp {
+    let meta = std::fs::metadata(file).ok();
     let changed = meta.as_ref().and_then(|meta| {
         let since = meta.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-        Some(since.as_secs())
+        Some(since.as_nanos())
     });
-    (scene.to_owned(), meta.map(|meta| meta.len()), changed)
+    (file.to_owned(), meta.map(|meta| meta.len()), changed)
+}
+
+/// Those of a scene and of all files that it is made of: the sources of a virtual raster, masks, georeferences.
+pub fn stamps(scene: &Path) -> Vec<Stamp> {
+    let mut files = geo::files_of(scene);
+    files.retain(|file| file != scene);
+    files.sort();
+    std::iter::once(stamp(scene)).chain(files.iter().map(|file| stamp(file))).collect()
 }
 
 /// The folder of a run's work: the output's name with `.unfinished`.
@@ -97,6 +109,13 @@ impl Unfinished {
         let mut name = output.file_name().unwrap_or_default().to_owned();
         name.push(".unfinished");
         output.with_file_name(name)
+    }
+
+    /// Whether anything was scored.
+    pub fn holds_scores(&self) -> bool {
+        let strips = self.folder.join("scene-*/**/rows_*.tif");
+        let mut found = glob::glob(&strips.to_string_lossy()).into_iter().flatten();
+        found.next().is_some()
     }
 
     /// Where it is.

@@ -67,7 +67,7 @@ impl Edge {
 ///
 /// Parts go first: from the largest building on, each that stays takes its parts away. Of those that are left, the
 /// most confident stays and takes its duplicates away, then the next. So in a chain of duplicates every second one
-/// stays, and no building is left out in favour of one that is left out itself.
+/// stays. Whatever only lost to buildings that are left out themselves comes back, the largest first.
 pub fn losers(
     edges: &[Edge],
     ranks: &[Rank],
@@ -105,6 +105,20 @@ pub fn losers(
     let mut lost = HashMap::new();
     take(&parts, Loss::Part, &by_area, &mut lost);
     take(&duplicates, Loss::Duplicate, &by_confidence, &mut lost);
+    // What took them may be lost itself by now.
+    let mut neighbours: HashMap<usize, Vec<usize>> = HashMap::new();
+    for edge in edges {
+        let (Edge::Duplicate(a, b) | Edge::Part(a, b)) = *edge;
+        neighbours.entry(a).or_default().push(b);
+        neighbours.entry(b).or_default().push(a);
+    }
+    let mut again: Vec<usize> = lost.keys().copied().collect();
+    again.sort_unstable_by(by_area);
+    for place in again {
+        if neighbours[&place].iter().all(|other| lost.contains_key(other)) {
+            lost.remove(&place);
+        }
+    }
     lost
 }
 
@@ -185,33 +199,41 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nobody_is_lost_to_one_that_is_lost_and_no_duplicates_stay(
-            confidences in proptest::collection::vec(0..5u8, 2..12),
-            raw in proptest::collection::vec((0..12usize, 0..12usize), 0..30),
+        fn whoever_is_lost_has_a_neighbour_that_stays_and_no_neighbours_stay(
+            confidences in proptest::collection::vec((0..5u8, 1..4u8), 2..12),
+            raw in proptest::collection::vec((0..12usize, 0..12usize, proptest::bool::ANY), 0..30),
         ) {
-            let ranks: Vec<Rank> =
-                confidences.iter().map(|&c| rank(f64::from(c) / 5.0, 1.0)).collect();
+            let ranks: Vec<Rank> = confidences
+                .iter()
+                .map(|&(c, area)| rank(f64::from(c) / 5.0, f64::from(area)))
+                .collect();
             let edges: Vec<Edge> = raw
                 .iter()
-                .map(|&(a, b)| (a % ranks.len(), b % ranks.len()))
-                .filter(|(a, b)| a != b)
-                .map(|(a, b)| Edge::Duplicate(a, b))
+                .map(|&(a, b, part)| (a % ranks.len(), b % ranks.len(), part))
+                .filter(|(a, b, _)| a != b)
+                .map(|(a, b, part)| if part { Edge::Part(a, b) } else { Edge::Duplicate(a, b) })
                 .collect();
             let lost = lost(&edges, &ranks);
             let stays = |place: usize| !lost.contains(&place);
-            for edge in &edges {
-                let Edge::Duplicate(a, b) = *edge else { unreachable!() };
+            let ends = |edge: &Edge| {
+                let (Edge::Duplicate(a, b) | Edge::Part(a, b)) = *edge;
+                (a, b)
+            };
+            for (a, b) in edges.iter().map(ends) {
                 prop_assert!(!(stays(a) && stays(b)));
             }
             for &place in &lost {
-                let has_winner = edges.iter().any(|edge| match *edge {
-                    Edge::Duplicate(a, b) => {
-                        (a == place && stays(b)) || (b == place && stays(a))
-                    }
-                    Edge::Part(..) => false,
-                });
-                prop_assert!(has_winner);
+                let to_a_winner =
+                    |(a, b): (usize, usize)| (a == place && stays(b)) || (b == place && stays(a));
+                prop_assert!(edges.iter().map(ends).any(to_a_winner));
             }
         }
+    }
+
+    #[test]
+    fn a_part_of_a_building_that_lost_stays() {
+        // A whole, a surer duplicate of it, and a part of the whole that the duplicate does not reach.
+        let ranks = [rank(0.6, 10.0), rank(0.9, 6.0), rank(0.8, 3.0)];
+        assert_eq!(lost(&[Edge::Duplicate(0, 1), Edge::Part(0, 2)], &ranks), [0]);
     }
 }

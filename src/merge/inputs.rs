@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use geo::MultiPolygon;
 
 use crate::error::{Error, Result};
-use crate::geo::vector::antimeridian::cut_all;
-use crate::geo::vector::{Attribute, FeatureReader, FieldKind, VectorSource, mended, polygons_of};
+use crate::geo::vector::{
+    Attribute, FeatureReader, FieldKind, VectorSource, brought, mended, polygons_of,
+};
 use crate::geo::{Crs, Reprojection};
 
 /// A feature of any of the files.
@@ -126,11 +127,7 @@ impl Inputs {
                         .geometry
                         .and_then(polygons_of)
                         .and_then(mended)
-                        .and_then(|polygons| match way {
-                            Some(way) => way.multi_polygon(&polygons).ok(),
-                            None => Some(polygons),
-                        })
-                        .map(|polygons| if in_degrees { cut_all(polygons) } else { polygons }),
+                        .and_then(|polygons| brought(polygons, way.as_ref(), in_degrees).ok()),
                 })
             })?;
         }

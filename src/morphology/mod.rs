@@ -8,6 +8,11 @@ pub mod bits;
 
 use std::collections::VecDeque;
 
+use crate::error::{Error, Result};
+
+/// Of the radius of a disk: 100 m on pixels of 2.5 cm.
+const MOST_PX: f64 = 4096.0;
+
 /// A disk of a radius in metres on pixels that need not be square.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Disk {
@@ -162,6 +167,21 @@ pub struct Morphology {
 }
 
 impl Morphology {
+    /// Refuses radii of more pixels than any building has.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key.
+    pub fn check(gsd_m: (f64, f64), closing_m: f64, opening_m: f64) -> Result<()> {
+        for (key, radius_m) in [("closing_m", closing_m), ("opening_m", opening_m)] {
+            let px = radius_m / gsd_m.0.min(gsd_m.1);
+            if px > MOST_PX {
+                let problem = format!("{radius_m} m are {px:.0} pixels here; at most {MOST_PX}");
+                return Err(Error::config(format!("polygonize.{key}"), problem));
+            }
+        }
+        Ok(())
+    }
+
     /// Radii in metres; 0, or less than a pixel, does nothing.
     pub fn new(width: usize, gsd_m: (f64, f64), closing_m: f64, opening_m: f64) -> Self {
         let pair = |radius_m, erode_first| {

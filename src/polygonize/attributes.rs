@@ -29,6 +29,8 @@ pub(super) struct Measures {
 /// Measures polygons on one grid. Costly to make; belongs to the thread that made it.
 struct Meter {
     area: AreaMeter,
+    /// Metres along x by metres along y.
+    ratio: f64,
     to_degrees: Option<Reprojection>,
 }
 
@@ -55,7 +57,11 @@ impl Meter {
         let (x, y) = grid.transform.apply(middle.0, middle.1);
         let to_degrees =
             grid.crs.as_ref().and_then(|crs| Reprojection::new(crs, &Crs::wgs84().ok()?).ok());
-        Self { area: AreaMeter::new(grid.crs.as_ref(), x, y), to_degrees }
+        // Along the axes of the CRS, whichever way the pixels lie.
+        let metres = grid.crs.as_ref().and_then(|crs| crs.metres_per_unit(x, y));
+        let ratio = metres.map_or(1.0, |(x, y)| x / y);
+        let ratio = if ratio.is_finite() && ratio > 0.0 { ratio } else { 1.0 };
+        Self { area: AreaMeter::new(grid.crs.as_ref(), x, y), ratio, to_degrees }
     }
 
     fn measure(&self, polygon: &geo::Polygon<f64>, grid: &Grid) -> Option<Measures> {
@@ -66,11 +72,8 @@ impl Meter {
         let corners = ((centre.x - dx, centre.y - dy), (centre.x + dx, centre.y + dy));
         let square = geo::Rect::new(corners.0, corners.1).to_polygon();
         let scale = self.area.area_m2(&square) / square.unsigned_area();
-        // Metres along the axes: their product is the scale, their ratio that of the pixels' sides on the ground.
-        let (pixel_x, pixel_y) = grid.gsd_m.unwrap_or((1.0, 1.0));
-        let ratio = (pixel_x / g[1].hypot(g[4])) / (pixel_y / g[2].hypot(g[5]));
-        let ratio = if ratio.is_finite() && ratio > 0.0 { ratio } else { 1.0 };
-        let metres = ((scale * ratio).sqrt(), (scale / ratio).sqrt());
+        // Metres along the axes: their product is the scale, their ratio that of the middle of the raster.
+        let metres = ((scale * self.ratio).sqrt(), (scale / self.ratio).sqrt());
         let walls = polygon.lines_iter().map(|line| {
             ((line.end.x - line.start.x) * metres.0, (line.end.y - line.start.y) * metres.1)
         });

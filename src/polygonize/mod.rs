@@ -43,6 +43,7 @@ pub use threshold::{FULL, NODATA, score_of};
 use crate::error::Result;
 use crate::geo::vector::{FieldKind, Format, LayerWriter, OutputCrs, Value};
 use crate::geo::{Crs, Reprojection};
+use crate::morphology::Morphology;
 use crate::output::Staged;
 use crate::progress::{Bar, Progress};
 use crate::qgis::style;
@@ -118,6 +119,7 @@ pub fn append(
     let outline = if source.kind() == Kind::Mask { OutlineForm::Pixel } else { options.outline };
     let split_wall = if source.tells_walls() { options.split_wall } else { 0.0 };
     let options = &PolygonizeOptions { outline, split_wall, ..options.clone() };
+    Morphology::check(grid.gsd_m.unwrap_or((1.0, 1.0)), options.closing_m, options.opening_m)?;
     let mut polygonizer = Polygonizer::new(&grid, options);
     let mut scene = writer.scene(scene_name, source.date(), grid.crs.as_ref())?;
     let bar = progress.bar("polygonize", grid.height as u64, "rows");

@@ -7,12 +7,15 @@ use crate::error::{Error, Result};
 use crate::geo::{Band, Grid, Window};
 use crate::scores::{BANDS, provenance};
 
+/// What interpolation makes of probabilities is let pass.
+const PROBABILITIES: std::ops::RangeInclusive<f32> = -0.1..=1.1;
+
 /// How the values of a raster stand for scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Bytes with 255 declared as no data: 0..=254 for 0..=1.
     Scores,
-    /// Other bytes: everything but 0 is building, whatever the threshold.
+    /// Other bytes: everything but 0 and the declared no-data value is building, whatever the threshold.
     Mask,
     /// Floating point 0..=1; NaN and the declared no-data value are no data.
     Probabilities,
@@ -113,15 +116,30 @@ fn read(band: &Band, kind: Kind, window: Window) -> Result<Vec<u8>> {
     match kind {
         Kind::Scores => band.read_u8(window),
         Kind::Mask => {
+            let nodata = band.nodata();
             let mut values = band.read_u8(window)?;
             for value in &mut values {
-                *value = if *value == 0 { 0 } else { FULL };
+                *value = match *value {
+                    value if nodata == Some(f64::from(value)) => NODATA,
+                    0 => 0,
+                    _ => FULL,
+                };
             }
             Ok(values)
         }
         Kind::Probabilities => {
             let nodata = band.nodata().map(|value| value as f32);
             let values = band.read_f32(window)?;
+            let beyond = |value: &&f32| value.is_finite() && !PROBABILITIES.contains(*value);
+            if let Some(value) = values.iter().filter(|value| Some(**value) != nodata).find(beyond)
+            {
+                return Err(Error::input(
+                    band.path(),
+                    "probabilities from 0 to 1",
+                    value.to_string(),
+                    "bring the values to that range first, for example with `gdal_calc.py`",
+                ));
+            }
             let score = |value| if Some(value) == nodata { NODATA } else { score_of(value) };
             Ok(values.into_iter().map(score).collect())
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::config::dataset::DatasetConfig;
 use crate::error::{Error, Result};
+use crate::geo;
 use crate::output::check_writable;
 
 use super::journal::{JOURNAL_FILE, Journal};
@@ -131,12 +132,17 @@ pub(super) fn fingerprint(config: &DatasetConfig, photos: &[Photos], effective: 
     let mut hash = hash::fnv1a(&FORMAT.to_le_bytes());
     hash = hash::extend(hash, effective.as_bytes());
     let scenes = config.scene.iter().flat_map(|scene| {
-        [Some(&scene.image), Some(&scene.footprints), scene.aoi.as_ref(), scene.soft.as_ref()]
-            .into_iter()
-            .flatten()
+        let named =
+            [Some(&scene.image), Some(&scene.footprints), scene.aoi.as_ref(), scene.soft.as_ref()];
+        let mut files: Vec<_> = named.into_iter().flatten().cloned().collect();
+        // What a virtual raster is made of, masks and georeferences.
+        let mut parts = geo::files_of(&scene.image);
+        parts.sort();
+        files.extend(parts);
+        files
     });
     for path in scenes {
-        hash = hash_sample(hash, path);
+        hash = hash_sample(hash, &path);
     }
     // A folder is named in the configuration, its files are not.
     for (photo, mask) in photos.iter().flat_map(|photos| &photos.pairs) {

@@ -112,7 +112,10 @@ where
     ) -> Result<Report> {
         let model = self.folder.model();
         if learner.state.best.is_some() {
-            let bytes = std::fs::read(self.folder.best_model()?).map_err(Error::io(&model))?;
+            let best = self.folder.best_model()?;
+            // A damaged one must not replace a model that is whole.
+            weights::read_tensors(&best)?;
+            let bytes = std::fs::read(&best).map_err(Error::io(&best))?;
             crate::output::write_whole(&model, &bytes, true)?;
         } else {
             let network = self.settled(scope, &learner)?;

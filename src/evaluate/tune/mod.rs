@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::SceneInputs;
 use super::buildings::{BuildingCounts, BuildingScores};
 use super::pixels::{Confusion, PixelScores};
-use crate::config::polygonize::PolygonizeOptions;
+use crate::config::polygonize::{MAX_RADIUS_M, PolygonizeOptions};
 use crate::error::{Error, Result};
 use crate::output::{check_writable, write_whole};
 use crate::picture::chart::{Panel, Series, curves};
@@ -148,9 +148,12 @@ impl TuneOptions {
         let ranges: [(&str, &[f64], f64); 4] = [
             ("thresholds", &self.thresholds, 1.0),
             ("min_areas_m2", &self.min_areas_m2, f64::MAX),
-            ("openings_m", &self.openings_m, f64::MAX),
-            ("closings_m", &self.closings_m, f64::MAX),
+            ("openings_m", &self.openings_m, MAX_RADIUS_M),
+            ("closings_m", &self.closings_m, MAX_RADIUS_M),
         ];
+        if !(0.0..=1.0).contains(&self.iou_limit) {
+            return Err(Error::config("iou", format!("needs 0 to 1, found {}", self.iou_limit)));
+        }
         for (key, values, most) in ranges {
             if values.is_empty() || values.iter().any(|value| !(0.0..=most).contains(value)) {
                 return Err(Error::config(key, format!("needs values in 0..={most:e}")));

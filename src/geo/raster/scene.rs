@@ -46,6 +46,8 @@ pub struct Scene {
     range: [f64; 2],
     palette: Option<Vec<[u8; 4]>>,
     mask: Mask,
+    /// A band of alpha that `mask` does not tell of: where there is a nodata value, GDAL looks at that alone.
+    alpha: Option<usize>,
 }
 
 /// Where validity comes from.
@@ -83,6 +85,7 @@ impl Scene {
                 "if the file holds subdatasets, name one (`gdalinfo` lists them)",
             ));
         }
+        check_types(&dataset, &path, options.nodata)?;
         let mut sources = Vec::new();
         if let Some(nodata) = options.nodata
             && let Some(vrt) =
@@ -109,15 +112,16 @@ impl Scene {
         let dtype = first.band_type();
         let palette = palette_of(&first);
         let bands = choose_bands(&dataset, &path, options.bands.as_deref())?;
-        if dtype.name().starts_with('C') {
+        if palette.is_some() && dtype != GdalDataType::UInt8 {
             return Err(Error::input(
                 &path,
-                "integer or floating point values",
-                format!("{} values", dtype.name()),
-                "convert the scene first",
+                "a palette behind 8-bit values",
+                format!("one behind {} values", dtype.name()),
+                "make colours of them first (`gdal_translate -expand rgb`)",
             ));
         }
         let mask = mask_of(&dataset, &path, &bands)?;
+        let alpha = if mask == Mask::Shared { None } else { alpha_of(&dataset) };
         let mut scene = Self {
             dataset,
             _sources: sources,
@@ -129,6 +133,7 @@ impl Scene {
             range: [0.0, 255.0],
             palette,
             mask,
+            alpha,
         };
         scene.range = match options.value_range {
             Some(range) if range[1] > range[0] => range,
@@ -255,6 +260,42 @@ fn choose_bands(dataset: &Dataset, path: &Path, wanted: Option<&[usize]>) -> Res
     }
     // A raster of alpha alone is a picture of something all the same.
     Ok(if bands.is_empty() { vec![1] } else { bands })
+}
+
+/// Refuses values that are no grey levels, and a nodata value that none of them can be.
+fn check_types(dataset: &Dataset, path: &Path, nodata: Option<f64>) -> Result<()> {
+    for band in 1..=dataset.raster_count() {
+        let raster = dataset.rasterband(band).map_err(Error::gdal(path))?;
+        let (mut clamped, mut rounded) = (0, 0);
+        // SAFETY: reads the type of an open band; the flags outlive the call.
+        let (is_complex, name) = unsafe {
+            let dtype = gdal_sys::GDALGetRasterDataType(raster.c_rasterband());
+            let value = nodata.unwrap_or(0.0);
+            gdal_sys::GDALAdjustValueToDataType(dtype, value, &raw mut clamped, &raw mut rounded);
+            let name = std::ffi::CStr::from_ptr(gdal_sys::GDALGetDataTypeName(dtype));
+            (gdal_sys::GDALDataTypeIsComplex(dtype) != 0, name.to_string_lossy().into_owned())
+        };
+        if is_complex {
+            let (expected, hint) = ("integer or floating point values", "convert the scene first");
+            return Err(Error::input(path, expected, format!("{name} values"), hint));
+        }
+        if let (Some(nodata), true) = (nodata, clamped + rounded > 0) {
+            return Err(Error::input(
+                path,
+                format!("pixels that can be {nodata}, the nodata value asked for"),
+                format!("{name} values"),
+                "choose one of these, or leave the nodata value out",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn alpha_of(dataset: &Dataset) -> Option<usize> {
+    (1..=dataset.raster_count()).find(|&band| {
+        let raster = dataset.rasterband(band);
+        raster.is_ok_and(|r| r.color_interpretation() == ColorInterpretation::AlphaBand)
+    })
 }
 
 fn mask_of(dataset: &Dataset, path: &Path, bands: &[usize]) -> Result<Mask> {

@@ -179,7 +179,23 @@ pub(super) fn plain(geometry: &gdal::vector::Geometry) -> Option<geo::Geometry<f
     if geometry.is_empty() {
         return None;
     }
-    Wkb(geometry.iso_wkb().ok()?).to_geo().ok()
+    let simple = Wkb(geometry.iso_wkb().ok()?).to_geo().ok();
+    simple.or_else(|| {
+        // Curves become chains of short edges, surfaces and triangles polygons.
+        // SAFETY: the first call makes a geometry of its own, the second takes it and gives one back, which is destroyed
+        // when its bytes are written; there is room for as many as it has.
+        let wkb = unsafe {
+            let linear =
+                gdal_sys::OGR_G_GetLinearGeometry(geometry.c_geometry(), 0.0, std::ptr::null_mut());
+            let flat = gdal_sys::OGR_G_ForceToMultiPolygon(linear);
+            let mut wkb = vec![0; gdal_sys::OGR_G_WkbSize(flat) as usize];
+            let order = gdal_sys::OGRwkbByteOrder::wkbNDR;
+            let code = gdal_sys::OGR_G_ExportToIsoWkb(flat, order, wkb.as_mut_ptr());
+            gdal_sys::OGR_G_DestroyGeometry(flat);
+            (code == gdal_sys::OGRErr::OGRERR_NONE).then_some(wkb)
+        };
+        Wkb(wkb?).to_geo().ok()
+    })
 }
 
 /// The error of a layer that is not there.

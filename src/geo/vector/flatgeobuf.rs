@@ -228,7 +228,8 @@ fn header(
         let authority = crs.authority();
         let args = CrsArgs {
             org: authority.map(|(organization, _)| builder.create_string(organization)),
-            code: authority.map_or(0, |(_, code)| code),
+            code: authority.and_then(|(_, code)| code.parse().ok()).unwrap_or(0),
+            code_string: authority.map(|(_, code)| builder.create_string(code)),
             name: Some(builder.create_string(crs.label())),
             wkt: Some(builder.create_string(crs.wkt())),
             ..Default::default()

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::write::{FieldKind, Value};
 use crate::error::{Error, Result};
 use crate::geo::crs::Crs;
+use crate::output::final_name;
 
 /// Seven decimals of a degree are a centimetre; more would be noise.
 const STEPS_A_DEGREE: f64 = 1e7;
@@ -37,15 +38,24 @@ impl GeoJson {
         fields: &[(&str, FieldKind)],
     ) -> Result<Self> {
         let wgs84 = Crs::wgs84()?;
-        let foreign = crs.filter(|crs| !crs.same_as(&wgs84)).and_then(Crs::authority);
+        let foreign = crs.filter(|crs| !crs.same_as(&wgs84));
         let mut file = Self::create_lines(path, crs, fields)?;
         file.collection = true;
         let name = json!(layer_name);
         let mut head = format!("{{\n\"type\": \"FeatureCollection\",\n\"name\": {name},\n");
-        if let Some((organization, code)) = foreign {
-            let name = format!("urn:ogc:def:crs:{organization}::{code}");
-            let crs = json!({ "type": "name", "properties": { "name": name } });
-            head.push_str(&format!("\"crs\": {crs},\n"));
+        match (foreign, foreign.and_then(Crs::authority)) {
+            (_, Some((organization, code))) => {
+                let name = format!("urn:ogc:def:crs:{organization}::{code}");
+                let crs = json!({ "type": "name", "properties": { "name": name } });
+                head.push_str(&format!("\"crs\": {crs},\n"));
+            }
+            (Some(crs), None) => tracing::warn!(
+                "{}: GeoJSON can only name a CRS that a register knows, not {}: readers will take its coordinates for \
+                 degrees; choose another format, or --crs",
+                final_name(path).display(),
+                crs.label()
+            ),
+            (None, None) => {}
         }
         head.push_str("\"features\": [\n");
         file.out.write_all(head.as_bytes()).map_err(Error::io(path))?;
@@ -176,7 +186,7 @@ impl Serialize for Rings<'_> {
         let outer = std::iter::once((self.polygon.exterior(), WindingOrder::CounterClockwise));
         let holes = self.polygon.interiors().iter().map(|ring| (ring, WindingOrder::Clockwise));
         serializer.collect_seq(outer.chain(holes).map(|(ring, order)| Ring {
-            ring,
+            corners: ring,
             reversed: ring.winding_order().is_some_and(|found| found != order),
             in_degrees: self.in_degrees,
         }))
@@ -184,7 +194,7 @@ impl Serialize for Rings<'_> {
 }
 
 struct Ring<'a> {
-    ring: &'a LineString<f64>,
+    corners: &'a LineString<f64>,
     reversed: bool,
     in_degrees: bool,
 }
@@ -200,9 +210,9 @@ impl Serialize for Ring<'_> {
             [x, y].map(|degrees| (degrees * STEPS_A_DEGREE).round() / STEPS_A_DEGREE + 0.0)
         };
         if self.reversed {
-            serializer.collect_seq(self.ring.0.iter().rev().map(place))
+            serializer.collect_seq(self.corners.0.iter().rev().map(place))
         } else {
-            serializer.collect_seq(self.ring.0.iter().map(place))
+            serializer.collect_seq(self.corners.0.iter().map(place))
         }
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::format::Format;
 use crate::error::{Error, Result};
 use crate::geo::crs::{Crs, Reprojection};
+use crate::output::final_name;
 
 /// Which CRS a file gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,7 +101,14 @@ impl OutputCrs {
             };
         };
         match self {
-            Self::Epsg(code) => Crs::from_epsg(code).map(Some),
+            Self::Epsg(code) => {
+                let crs = Crs::from_epsg(code)?;
+                if crs.is_horizontal() {
+                    return Ok(Some(crs));
+                }
+                let hint = "choose a projected CRS, or one of longitude and latitude";
+                Err(Error::input(path, "a CRS of places on a map", format!("EPSG:{code}"), hint))
+            }
             Self::Auto if matches!(format, Format::GeoJson | Format::GeoJsonLines) => {
                 let wgs84 = Crs::wgs84()?;
                 if Reprojection::new(native, &wgs84).is_ok() {
@@ -108,11 +116,12 @@ impl OutputCrs {
                 }
                 tracing::warn!(
                     "{}: {} is not tied to WGS 84; its own coordinates are written",
-                    path.display(),
+                    final_name(path).display(),
                     native.label()
                 );
                 Ok(Some(native.clone()))
             }
+            Self::Auto if format.is_tiles() => Crs::from_epsg(3857).map(Some),
             Self::Auto | Self::Native => Ok(Some(native.clone())),
         }
     }

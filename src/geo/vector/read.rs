@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use geo::{Area, MakeValid, Validation};
+use geo::{Area, MakeValid, Validation, unary_union};
 use serde::{Deserialize, Serialize};
 
+use super::antimeridian::cut_all;
 use super::features::FeatureReader;
 use crate::error::Result;
-use crate::geo::crs::Crs;
+use crate::geo::crs::{Crs, Reprojection};
 
 /// Where polygons come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,7 @@ pub fn read_footprints(source: &VectorSource, to: Option<&Crs>) -> Result<Footpr
     let mut reader = FeatureReader::open(source)?.without_attributes();
     let way = reader.way_to(to)?;
     let from = reader.crs().cloned();
+    let in_degrees = to.is_some_and(Crs::is_geographic);
     let mut footprints = Footprints { crs: to.cloned().or(from), ..Footprints::default() };
     reader.each(|feature| {
         let Some(shape) = feature.geometry.and_then(polygons_of) else {
@@ -62,18 +64,41 @@ pub fn read_footprints(source: &VectorSource, to: Option<&Crs>) -> Result<Footpr
             footprints.dropped += 1;
             return Ok(());
         };
-        footprints.polygons.push(match &way {
-            Some(way) => way.multi_polygon(&shape)?,
-            None => shape,
-        });
+        footprints.polygons.push(brought(shape, way.as_ref(), in_degrees)?);
         Ok(())
     })?;
     Ok(footprints)
 }
 
-/// Polygons without crossing rings; `None` where no area is left.
+/// Polygons in other coordinates; in degrees, cut at the antimeridian.
+///
+/// # Errors
+/// A coordinate cannot be reprojected.
+pub fn brought(
+    polygons: geo::MultiPolygon<f64>,
+    way: Option<&Reprojection>,
+    in_degrees: bool,
+) -> Result<geo::MultiPolygon<f64>> {
+    let polygons = match way {
+        Some(way) => way.multi_polygon(&polygons)?,
+        None => polygons,
+    };
+    Ok(if in_degrees { cut_all(polygons) } else { polygons })
+}
+
+/// Polygons without crossing rings; the ground that any part covers. `None` where no area is left.
 pub fn mended(polygons: geo::MultiPolygon<f64>) -> Option<geo::MultiPolygon<f64>> {
-    let valid = if polygons.is_valid() { polygons } else { polygons.make_valid().ok()? };
+    if polygons.is_valid() {
+        return (polygons.unsigned_area() > 0.0).then_some(polygons);
+    }
+    let parts = polygons.iter().filter_map(|polygon| {
+        if polygon.is_valid() { Some(polygon.clone().into()) } else { polygon.make_valid().ok() }
+    });
+    let parts: Vec<geo::Polygon<f64>> = parts.flatten().collect();
+    let mut valid = geo::MultiPolygon(parts);
+    if !valid.is_valid() {
+        valid = unary_union(&valid);
+    }
     (valid.unsigned_area() > 0.0).then_some(valid)
 }
 

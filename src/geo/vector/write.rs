@@ -43,8 +43,12 @@ pub struct LayerWriter {
     sink: Sink,
     way: Option<Reprojection>,
     in_degrees: bool,
+    in_web_tiles: bool,
     path: PathBuf,
 }
+
+/// Half the side of the world in web Mercator.
+const WEB_MERCATOR_M: f64 = 20_037_508.35;
 
 enum Sink {
     Ogr(OgrLayer),
@@ -99,7 +103,7 @@ impl LayerWriter {
             Format::GeoJsonLines => Sink::GeoJson(GeoJson::create_lines(path, crs, fields)?),
             _ => Sink::Ogr(OgrLayer::create(path, format, layer_name, crs, fields)?),
         };
-        Ok(Self { sink, way, in_degrees, path: path.to_owned() })
+        Ok(Self { sink, way, in_degrees, in_web_tiles: format.is_tiles(), path: path.to_owned() })
     }
 
     /// A style of QGIS (QML) that travels with the features where the format has a place for it
@@ -138,15 +142,33 @@ impl LayerWriter {
         };
         let is_one_in_many =
             matches!(geometry, geo::Geometry::MultiPolygon(_)) && polygons.len() == 1;
-        if self.way.is_none() && !self.in_degrees && !is_one_in_many {
+        if self.way.is_none() && !self.in_degrees && !self.in_web_tiles && !is_one_in_many {
             return Ok(Cow::Borrowed(geometry));
         }
         let mut placed = Vec::with_capacity(polygons.len());
         for polygon in polygons {
             let polygon = match &self.way {
-                Some(way) => Cow::Owned(way.polygon(polygon)?),
+                Some(way) => Cow::Owned(way.polygon(polygon).map_err(|problem| {
+                    let hint = "choose another one with --crs";
+                    Error::input(
+                        &self.path,
+                        "buildings where its CRS is defined",
+                        problem.to_string(),
+                        hint,
+                    )
+                })?),
                 None => Cow::Borrowed(polygon),
             };
+            let beyond =
+                |c: geo::Coord<f64>| c.x.abs() > WEB_MERCATOR_M || c.y.abs() > WEB_MERCATOR_M;
+            if self.in_web_tiles && polygon.exterior().0.iter().any(|corner| beyond(*corner)) {
+                return Err(Error::input(
+                    &self.path,
+                    "buildings from 85 degrees south to 85 north, which is all that web maps show",
+                    "one beyond",
+                    "choose another format, such as .gpkg",
+                ));
+            }
             match self.in_degrees.then(|| antimeridian::cut(&polygon)).flatten() {
                 Some(parts) => placed.extend(parts),
                 None => placed.push(polygon.into_owned()),
@@ -169,5 +191,34 @@ impl LayerWriter {
             Sink::FlatGeobuf(file) => file.finish(),
             Sink::GeoJson(file) => file.finish(),
         }
+    }
+}
+
+/// Names that differ from each other and from `taken`, whatever their case: with a number behind where need be.
+pub(super) fn distinct<'a>(names: impl Iterator<Item = &'a str>, taken: &[&str]) -> Vec<String> {
+    let mut distinct: Vec<String> = Vec::new();
+    for name in names {
+        let is_free = |wanted: &str| {
+            let mut others = taken.iter().copied().chain(distinct.iter().map(String::as_str));
+            !others.any(|other| other.eq_ignore_ascii_case(wanted))
+        };
+        let numbered = (1..).map(|number| match number {
+            1 => name.to_owned(),
+            _ => format!("{name}_{number}"),
+        });
+        let free = numbered.into_iter().find(|wanted| is_free(wanted));
+        distinct.extend(free);
+    }
+    distinct
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_distinct_whatever_their_case() {
+        let names = distinct(["id", "FID", "ID", "id_2", "height"].into_iter(), &["fid", "geom"]);
+        assert_eq!(names, ["id", "FID_2", "ID_2", "id_2_2", "height"]);
     }
 }

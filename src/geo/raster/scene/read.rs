@@ -1,6 +1,6 @@
 //! Pixels of a scene, at any resolution.
 
-use gdal::raster::{GdalType, ResampleAlg};
+use gdal::raster::{GdalType, RasterBand, ResampleAlg};
 
 use super::{Mask, Scene};
 use crate::error::{Error, Result};
@@ -77,40 +77,58 @@ impl Scene {
 
     fn read_validity(&self, source: &SourceWindow, window: Window) -> Result<Vec<bool>> {
         let bands = match self.mask {
-            Mask::None => return Ok(vec![true; window.area()]),
+            Mask::None => &[][..],
             Mask::Shared => &self.bands[..1],
             Mask::PerBand => &self.bands[..],
         };
-        let mut valid = vec![false; window.area()];
+        let mut valid = vec![bands.is_empty(); window.area()];
         let mut buffer = vec![0_u8; window.area()];
         for &band in bands {
             let raster = self.dataset.rasterband(band).map_err(Error::gdal(&self.path))?;
             let mask = raster.open_mask_band().map_err(Error::gdal(&self.path))?;
-            let mut extra = source.extra(ResampleAlg::NearestNeighbour);
-            // SAFETY: the buffer holds width * height bytes, tightly packed.
-            let code = unsafe {
-                gdal_sys::GDALRasterIOEx(
-                    mask.c_rasterband(),
-                    gdal_sys::GDALRWFlag::GF_Read,
-                    source.col,
-                    source.row,
-                    source.width,
-                    source.height,
-                    buffer.as_mut_ptr().cast(),
-                    window.width as i32,
-                    window.height as i32,
-                    u8::gdal_ordinal(),
-                    0,
-                    0,
-                    &raw mut extra,
-                )
-            };
-            self.check(code, window)?;
+            self.read_nearest(&mask, source, window, &mut buffer)?;
             for (valid, &mask) in valid.iter_mut().zip(&buffer) {
                 *valid |= mask > 0;
             }
         }
+        if let Some(band) = self.alpha {
+            let alpha = self.dataset.rasterband(band).map_err(Error::gdal(&self.path))?;
+            self.read_nearest(&alpha, source, window, &mut buffer)?;
+            for (valid, &alpha) in valid.iter_mut().zip(&buffer) {
+                *valid &= alpha > 0;
+            }
+        }
         Ok(valid)
+    }
+
+    /// A band's values `[row, col]`, which are 0 or not, into `buffer`.
+    fn read_nearest(
+        &self,
+        band: &RasterBand<'_>,
+        source: &SourceWindow,
+        window: Window,
+        buffer: &mut [u8],
+    ) -> Result<()> {
+        let mut extra = source.extra(ResampleAlg::NearestNeighbour);
+        // SAFETY: the buffer holds width * height bytes, tightly packed.
+        let code = unsafe {
+            gdal_sys::GDALRasterIOEx(
+                band.c_rasterband(),
+                gdal_sys::GDALRWFlag::GF_Read,
+                source.col,
+                source.row,
+                source.width,
+                source.height,
+                buffer.as_mut_ptr().cast(),
+                window.width as i32,
+                window.height as i32,
+                u8::gdal_ordinal(),
+                0,
+                0,
+                &raw mut extra,
+            )
+        };
+        self.check(code, window)
     }
 
     /// `[band, row, col]` values, converted by GDAL to `T`.

@@ -18,7 +18,7 @@ use parquet::schema::types::{Type, TypePtr};
 use super::metadata::{self, BBOX, CORNERS, GEOMETRY};
 use crate::error::{Error, Result};
 use crate::geo::crs::Crs;
-use crate::geo::vector::write::{FieldKind, Value};
+use crate::geo::vector::write::{FieldKind, Value, distinct};
 
 /// Features of a row group: what a reader can skip by its box, and what is in memory here (some 30 MB
 /// of buildings).
@@ -70,7 +70,10 @@ impl GeoParquet {
             .set_compression(Compression::SNAPPY)
             .set_created_by(concat!("geoseg ", env!("CARGO_PKG_VERSION")).to_owned())
             .build();
-        let writer = schema(fields)
+        let names = distinct(fields.iter().map(|(name, _)| *name), &[GEOMETRY, BBOX]);
+        let fields: Vec<_> =
+            names.iter().zip(fields).map(|(name, (_, kind))| (name.as_str(), *kind)).collect();
+        let writer = schema(&fields)
             .and_then(|schema| SerializedFileWriter::new(file, schema, Arc::new(properties)))
             .map_err(|problem| Error::io(path)(problem.into()))?;
         let columns = fields

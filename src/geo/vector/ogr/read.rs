@@ -1,6 +1,6 @@
 //! Features of any format that GDAL opens.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gdal::vector::{LayerAccess, OGRFieldType, OwnedLayer};
 
@@ -10,6 +10,9 @@ use crate::geo::dataset;
 use crate::geo::vector::features::{Attribute, Feature, no_layer, plain, wrong_filter};
 use crate::geo::vector::read::VectorSource;
 use crate::geo::vector::write::FieldKind;
+
+/// Longitudes across the antimeridian go on beyond 180 degrees, but not for another turn.
+const MOST_LONGITUDE: f64 = 540.0;
 
 /// A layer, read as often as wanted.
 pub(in crate::geo::vector) struct OgrReader {
@@ -44,7 +47,20 @@ impl OgrReader {
 
     /// The coordinates' CRS; `None` where the file names none.
     pub(in crate::geo::vector) fn crs(&self) -> Option<Crs> {
-        self.layer.spatial_ref().and_then(|reference| Crs::on_earth(&reference))
+        let crs = self.layer.spatial_ref().and_then(|reference| Crs::on_earth(&reference))?;
+        // GeoJSON has degrees unless it says otherwise; where a scene lies nowhere, it cannot.
+        let is_json = self.path.extension().is_some_and(|e| e == "geojson" || e == "json");
+        let beyond = |e: gdal::vector::Envelope| {
+            e.MinY < -90.0 || e.MaxY > 90.0 || e.MinX < -MOST_LONGITUDE || e.MaxX > MOST_LONGITUDE
+        };
+        if is_json && crs.is_geographic() && self.layer.get_extent().is_ok_and(beyond) {
+            tracing::warn!(
+                "{}: coordinates beyond all degrees; taken for those of no CRS",
+                self.path.display()
+            );
+            return None;
+        }
+        Some(crs)
     }
 
     /// Names and kinds of the attributes.
@@ -74,13 +90,17 @@ impl OgrReader {
         fields: &[(String, FieldKind)],
         mut visit: impl FnMut(Feature) -> Result<()>,
     ) -> Result<()> {
-        // SAFETY: resets this thread's error state only.
-        unsafe { gdal_sys::CPLErrorReset() };
-        for feature in self.layer.features() {
+        let (path, filter) = (&self.path, self.filter.as_deref());
+        let mut features = self.layer.features();
+        loop {
+            // SAFETY: resets this thread's error state only.
+            unsafe { gdal_sys::CPLErrorReset() };
+            let next = features.next();
+            check_read(path, filter)?;
+            let Some(feature) = next else { return Ok(()) };
             let mut attributes = Vec::with_capacity(fields.len());
             for (index, (_, kind)) in fields.iter().enumerate() {
-                attributes
-                    .push(attribute(&feature, index, *kind).map_err(Error::gdal(&self.path))?);
+                attributes.push(attribute(&feature, index, *kind).map_err(Error::gdal(path))?);
             }
             visit(Feature {
                 fid: feature.fid().unwrap_or_default(),
@@ -89,27 +109,26 @@ impl OgrReader {
                 attributes,
             })?;
         }
-        self.check_read()
     }
+}
 
-    /// A damaged file, or a filter that a database driver only looks at when it is asked for features,
-    /// ends the features early; GDAL says so in its error state alone.
-    fn check_read(&self) -> Result<()> {
-        // SAFETY: reads this thread's error state; the message is copied at once.
-        let (class, message) = unsafe {
-            let message = std::ffi::CStr::from_ptr(gdal_sys::CPLGetLastErrorMsg());
-            (gdal_sys::CPLGetLastErrorType(), message.to_string_lossy().into_owned())
-        };
-        if class < gdal_sys::CPLErr::CE_Failure {
-            return Ok(());
-        }
-        let found = message.lines().next().unwrap_or("an error");
-        if let Some(filter) = &self.filter {
-            return Err(wrong_filter(&self.path, filter, found));
-        }
-        let hint = "check that the file is whole";
-        Err(Error::input(&self.path, "readable features", found, hint))
+/// A damaged file, or a filter that a database driver only looks at when it is asked for features,
+/// ends the features early, or leaves one without its geometry; GDAL says so in its error state alone.
+fn check_read(path: &Path, filter: Option<&str>) -> Result<()> {
+    // SAFETY: reads this thread's error state; the message is copied at once.
+    let (class, message) = unsafe {
+        let message = std::ffi::CStr::from_ptr(gdal_sys::CPLGetLastErrorMsg());
+        (gdal_sys::CPLGetLastErrorType(), message.to_string_lossy().into_owned())
+    };
+    if class < gdal_sys::CPLErr::CE_Failure {
+        return Ok(());
     }
+    let found = message.lines().next().unwrap_or("an error");
+    if let Some(filter) = filter {
+        return Err(wrong_filter(path, filter, found));
+    }
+    let hint = "check that the file is whole";
+    Err(Error::input(path, "readable features", found, hint))
 }
 
 fn attribute(

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::geo::crs::Crs;
 use crate::geo::dataset::{close_checked, init};
 use crate::geo::vector::format::Format;
-use crate::geo::vector::write::{FieldKind, Value};
+use crate::geo::vector::write::{FieldKind, Value, distinct};
 use crate::geo::written;
 
 /// From a district on one screen to single buildings; tiles beyond are scaled up by whoever shows them.
@@ -108,6 +108,7 @@ impl OgrLayer {
         };
         let names = match format {
             Format::Shapefile => short_names(fields.iter().map(|(name, _)| *name)),
+            Format::GeoPackage => distinct(fields.iter().map(|(name, _)| *name), &["fid", "geom"]),
             _ => fields.iter().map(|(name, _)| (*name).to_owned()).collect(),
         };
         for (name, (_, kind)) in names.iter().zip(fields) {
