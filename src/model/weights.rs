@@ -204,6 +204,18 @@ pub fn load<B: Kernels>(path: &Path, device: &B::Device) -> Result<(ModelSpec, N
 
 fn load_named<B: Kernels>(path: &Path, spec: &ModelSpec, device: &B::Device) -> Result<Network<B>> {
     let tensors = read_tensors(path)?;
+    let broken = |data: &TensorData| {
+        data.as_slice::<f32>().is_ok_and(|values| values.iter().any(|value| !value.is_finite()))
+    };
+    if let Some((name, _)) = tensors.iter().filter(|(_, data)| broken(data)).min_by_key(|(n, _)| *n)
+    {
+        return Err(Error::input(
+            path,
+            "weights that are numbers",
+            format!("infinite values or none (NaN) in `{name}`"),
+            "take an earlier checkpoint, or train again with a lower learning rate",
+        ));
+    }
     let expected = format!("weights of {}", spec.title());
     let mut unknown: Vec<String> =
         tensors.keys().filter(|name| !names::is_unused(name)).cloned().collect();
@@ -307,6 +319,21 @@ mod tests {
         assert_eq!(logits.dims(), [1, 1, 40, 50]);
         let tracked = network.forward(Tensor::from_inner(x)).inner();
         assert_eq!(bits(logits), bits(tracked));
+    }
+
+    #[test]
+    fn weights_that_are_no_numbers_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let device = Default::default();
+        let network = Network::<Flex>::new(&small(), &device).unwrap();
+        save(&path, &small(), &network, &Provenance::new()).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let end = bytes.len();
+        bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        let message = load::<Flex>(&path, &device).unwrap_err().to_string();
+        assert!(message.contains("model.safetensors") && message.contains("NaN"), "{message}");
     }
 
     #[test]
