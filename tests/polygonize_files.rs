@@ -398,7 +398,7 @@ fn no_data_of_a_mask_is_no_building_and_percent_are_no_probabilities() {
 
     let path = folder.path().join("percent.tif");
     let driver = gdal::DriverManager::get_driver_by_name("GTiff").unwrap();
-    let mut dataset = driver.create_with_band_type::<f32, _>(&path, 40, 40, 1).unwrap();
+    let dataset = driver.create_with_band_type::<f32, _>(&path, 40, 40, 1).unwrap();
     let values = mask.iter().map(|v| f32::from(*v) * 0.5).collect();
     let mut buffer = gdal::raster::Buffer::new((40, 40), values);
     dataset.rasterband(1).unwrap().write((0, 0), (40, 40), &mut buffer).unwrap();
