@@ -176,11 +176,9 @@ pub fn check_distinct<'a>(
     inputs: impl IntoIterator<Item = &'a Path>,
 ) -> Result<()> {
     // A file that is not there yet is known by its folder and name.
-    let known = |path: &Path| {
-        let there = std::fs::canonicalize(path);
-        there
-            .ok()
-            .or_else(|| std::fs::canonicalize(parent(path)).ok()?.join(path.file_name()?).into())
+    let known = |path: &Path| match std::fs::canonicalize(path) {
+        Ok(place) => Some(place),
+        Err(_) => Some(std::fs::canonicalize(parent(path)).ok()?.join(path.file_name()?)),
     };
     let inputs: Vec<_> = inputs.into_iter().filter_map(known).collect();
     let mut before = Vec::new();

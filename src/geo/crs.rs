@@ -125,8 +125,7 @@ impl Crs {
 
     /// Whether coordinates are degrees or lengths on a plane: neither from the Earth's centre, nor heights.
     pub fn is_horizontal(&self) -> bool {
-        let projected = |crs: &Self| crs.spatial_ref().is_ok_and(|crs| crs.is_projected());
-        self.geographic || projected(self)
+        self.geographic || self.spatial_ref().is_ok_and(|reference| reference.is_projected())
     }
 
     /// Whether coordinates are degrees.

@@ -20,11 +20,8 @@ pub(crate) fn written<T>(path: &Path, work: impl FnOnce() -> GdalResult<T>) -> R
     match heard {
         None => outcome.map_err(Error::gdal(path)),
         Some(message) => {
-            // Of the disk, unless it is a matter of the data.
-            let of_data = ["UNIQUE", "constraint", "syntax", "Invalid"];
-            let of_data = of_data.iter().any(|word| message.contains(word));
-            let hint = if of_data { "" } else { "; look at the free space of the disk" };
-            Err(Error::io(path)(std::io::Error::other(format!("{message}{hint}"))))
+            let text = format!("{message}; look at the free space of the disk");
+            Err(Error::io(path)(std::io::Error::other(text)))
         }
     }
 }

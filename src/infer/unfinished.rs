@@ -113,9 +113,9 @@ impl Unfinished {
 
     /// Whether anything was scored.
     pub fn holds_scores(&self) -> bool {
-        let strips = self.folder.join("scene-*/**/rows_*.tif");
-        let mut found = glob::glob(&strips.to_string_lossy()).into_iter().flatten();
-        found.next().is_some()
+        let folder = glob::Pattern::escape(&self.folder.to_string_lossy());
+        let strips = glob::glob(&format!("{folder}/scene-*/**/rows_*.tif"));
+        strips.into_iter().flatten().next().is_some()
     }
 
     /// Where it is.
