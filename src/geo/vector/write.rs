@@ -202,11 +202,11 @@ pub(super) fn distinct<'a>(names: impl Iterator<Item = &'a str>, taken: &[&str])
             let mut others = taken.iter().copied().chain(distinct.iter().map(String::as_str));
             !others.any(|other| other.eq_ignore_ascii_case(wanted))
         };
-        let numbered = (1..).map(|number| match number {
+        let mut numbered = (1..).map(|number| match number {
             1 => name.to_owned(),
             _ => format!("{name}_{number}"),
         });
-        let free = numbered.into_iter().find(|wanted| is_free(wanted));
+        let free = numbered.find(|wanted| is_free(wanted));
         distinct.extend(free);
     }
     distinct
