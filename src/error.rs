@@ -1,5 +1,6 @@
 //! One error type: it names the file, what was expected, what was found and what to do.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::geo::gdal_reason;
@@ -38,7 +39,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The operating system refused to read or write.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), io_reason(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -87,6 +88,20 @@ pub enum Error {
         /// What they are ("scenes").
         what: String,
     },
+}
+
+/// What the system says, with what to do where that is plain.
+fn io_reason(source: &std::io::Error) -> String {
+    match source.kind() {
+        ErrorKind::NotFound => "no such file or folder; check the path".to_owned(),
+        ErrorKind::PermissionDenied => {
+            format!("{source}; check who may read and write there")
+        }
+        ErrorKind::IsADirectory => "a folder where a file is expected; name the file".to_owned(),
+        ErrorKind::StorageFull => format!("{source}; make room on the disk"),
+        ErrorKind::InvalidData => format!("{source}; the file is damaged, or of another kind"),
+        _ => source.to_string(),
+    }
 }
 
 impl Error {

@@ -1,11 +1,35 @@
 //! Outputs appear under their final name only when they are whole.
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::geo::remote;
+
+/// What to do with what an earlier run has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Begin {
+    /// Refuse.
+    #[default]
+    New,
+    /// Replace it.
+    Anew,
+    /// Go on with it.
+    Resume,
+}
+
+impl Begin {
+    /// Of `--resume` and `--overwrite`; the former wins.
+    pub fn of(resume: bool, overwrite: bool) -> Self {
+        match (resume, overwrite) {
+            (true, _) => Self::Resume,
+            (_, true) => Self::Anew,
+            _ => Self::New,
+        }
+    }
+}
 
 /// Outputs that are being written: the folder where each lies until it is whole, and its final name.
 static UNFINISHED: Mutex<Vec<(PathBuf, PathBuf)>> = Mutex::new(Vec::new());
@@ -61,7 +85,7 @@ impl Staged {
         let staging = tempfile::Builder::new()
             .prefix(".geoseg-")
             .tempdir_in(folder)
-            .map_err(Error::io(folder))?;
+            .map_err(|problem| refused(&target, folder, problem))?;
         let temporary = staging.path().join(name);
         unfinished().push((staging.path().to_owned(), target.clone()));
         Ok(Self { staging, temporary, target, overwrite })
@@ -143,7 +167,7 @@ pub fn check_file(target: &Path, overwrite: bool) -> Result<()> {
 /// Refuses, before any work is done, an output that could not be written at its end.
 ///
 /// # Errors
-/// The folder is missing, or `target` exists and `overwrite` is false.
+/// The folder is missing or read-only, or `target` exists and `overwrite` is false.
 pub fn check_writable(target: &Path, overwrite: bool) -> Result<()> {
     if remote::is_remote(target) {
         if !overwrite && remote::exists(target) {
@@ -160,10 +184,27 @@ pub fn check_writable(target: &Path, overwrite: bool) -> Result<()> {
             "create it, or choose another path",
         ));
     }
+    // What is a folder already may be writable where the one around it is not.
+    let into = if target.is_dir() { target } else { folder };
+    // A file without a name, which goes when it is closed.
+    tempfile::tempfile_in(into).map_err(|problem| refused(target, into, problem))?;
     let there = companions(target).into_iter().chain([target.to_owned()]).find(|p| p.exists());
     match there {
         Some(path) if !overwrite => Err(Error::Exists { path }),
         _ => Ok(()),
+    }
+}
+
+/// No file can be made in the folder of `target`.
+fn refused(target: &Path, folder: &Path, problem: std::io::Error) -> Error {
+    match problem.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Error::input(
+            target,
+            "a folder that may be written into",
+            format!("{}, which is read-only", folder.display()),
+            "choose another path",
+        ),
+        _ => Error::io(target)(problem),
     }
 }
 
@@ -180,19 +221,18 @@ pub fn check_distinct<'a>(
         Ok(place) => Some(place),
         Err(_) => Some(std::fs::canonicalize(parent(path)).ok()?.join(path.file_name()?)),
     };
-    let inputs: Vec<_> = inputs.into_iter().filter_map(known).collect();
-    let mut before = Vec::new();
+    let inputs: HashSet<_> = inputs.into_iter().filter_map(known).collect();
+    let mut before = HashSet::new();
     for path in outputs.iter().flatten() {
         let Some(place) = known(path).filter(|place| !place.is_dir()) else { continue };
         if inputs.contains(&place) {
             let hint = "choose another name";
             return Err(Error::input(path, "an output beside the inputs", "an input", hint));
         }
-        if before.contains(&place) {
+        if !before.insert(place) {
             let hint = "name them differently";
             return Err(Error::input(path, "a file for each output", "one for two", hint));
         }
-        before.push(place);
     }
     Ok(())
 }

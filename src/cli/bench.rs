@@ -141,9 +141,17 @@ impl Args {
         spec.validate()?;
         let training = matches!(case, CaseName::Train | CaseName::Loader);
         let window_px = self.window.unwrap_or(if training { 256 } else { 512 });
-        for (option, value) in [("--window", window_px), ("--scene", self.scene)] {
-            if !(32..=1 << 20).contains(&value) {
-                let problem = format!("expected 32 px or more, found {value}");
+        let batch = self.batch.unwrap_or(if training { 8 } else { 1 });
+        // A window lies in memory, a scene on the disk.
+        for (option, value, range) in [
+            ("--window", window_px, 32..=8192),
+            ("--scene", self.scene, 32..=1 << 20),
+            ("--batch", batch, 1..=4096),
+            ("--repeat", self.repeat(case), 1..=1_000_000),
+        ] {
+            if !range.contains(&value) {
+                let problem =
+                    format!("expected {} to {}, found {value}", range.start(), range.end());
                 return Err(Error::config(option, problem));
             }
         }
@@ -152,7 +160,7 @@ impl Args {
             model: self.model.clone(),
             window_px,
             precision: self.precision,
-            batch: self.batch.unwrap_or(if training { 8 } else { 1 }).max(1),
+            batch,
             scene_px: self.scene,
             scene_rows_px: self.rows,
             cog: self.cog,

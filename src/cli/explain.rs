@@ -146,7 +146,7 @@ fn draw_activations(args: &ActivationsArgs) -> Result<()> {
     let Some(layer) = args.layer.as_deref().filter(|layer| *layer != LIST) else {
         return list_layers(&args.window);
     };
-    let out = args.picture.checked()?;
+    let out = args.picture.checked(&args.window.inputs())?;
     let subject = args.window.open()?.0;
     let found = activations::of(&subject, layer)?;
     activations::write(out, &subject, &found, args.channels.get())?;
@@ -167,7 +167,7 @@ fn draw_filters(args: &FiltersArgs) -> Result<()> {
         let heading = ["convolution", "filters", "inputs", "rows", "columns"];
         return stdout::print(&table(heading, rows));
     }
-    let out = args.picture.checked()?;
+    let out = args.picture.checked(&[&args.model])?;
     let (spec, convolutions) = filters::convolutions(&args.model)?;
     let chosen = filters::choose(&args.model, &convolutions, args.layer.as_deref())?;
     let first = convolutions.first().is_some_and(|first| first.name == chosen.name);
@@ -184,7 +184,7 @@ fn draw_saliency(args: &SaliencyArgs) -> Result<()> {
     if args.layer.as_deref() == Some(LIST) {
         return list_layers(&args.window);
     }
-    let out = args.picture.checked()?;
+    let out = args.picture.checked(&args.window.inputs())?;
     let (subject, config) = args.window.open()?;
     let threshold = config.polygonize.threshold;
     let (class, layer) = (args.class.as_deref(), args.layer.as_deref());
@@ -219,6 +219,10 @@ fn table<'a>(heading: [&str; 5], rows: impl Iterator<Item = (&'a str, [usize; 4]
 }
 
 impl WindowArgs {
+    fn inputs(&self) -> [&Path; 2] {
+        [&self.model, &self.scene]
+    }
+
     fn open(&self) -> Result<(Subject, InferConfig)> {
         let config: InferConfig = self.config.load(&[])?;
         config.validate()?;
@@ -230,11 +234,12 @@ impl WindowArgs {
 
 impl PictureArgs {
     /// Where to write, found to be possible before any work is done.
-    fn checked(&self) -> Result<&Path> {
+    fn checked(&self, inputs: &[&Path]) -> Result<&Path> {
         let Some(out) = &self.output else {
             let problem = "name the picture to write; `--layer list` lists the layers";
             return Err(Error::config("--output", problem));
         };
+        output::check_distinct(&[Some(out)], inputs.iter().copied())?;
         output::check_writable(out, self.overwrite)?;
         Ok(out)
     }

@@ -1,5 +1,6 @@
 //! `geoseg infer`.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::args::Delivery;
@@ -12,8 +13,8 @@ use crate::error::{Error, Result};
 use crate::geo::vector::{Format, OutputCrs};
 use crate::geo::{Crs, Scene, remote};
 use crate::infer::Ensemble;
-use crate::infer::unfinished::{Identity, Start, Unfinished, stamp, stamps};
-use crate::output::{self, Staged};
+use crate::infer::unfinished::{Identity, Unfinished, stamp, stamps};
+use crate::output::{self, Begin, Staged};
 use crate::polygonize::{self, BuildingWriter};
 use crate::stac::Item;
 
@@ -73,8 +74,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let unfinished = args.unfinished(&config, &ensemble, &scenes)?;
     let mut index = 0..;
     let outcome = each_scene(&scenes, |item| {
-        let work = unfinished.scene(index.next().unwrap_or_default());
-        job.infer(item, &work, &mut ensemble, buildings.as_mut())
+        let index = index.next().unwrap_or_default();
+        job.infer(item, index, &unfinished.scene(index), &mut ensemble, buildings.as_mut())
     });
     let failed = match outcome {
         Ok(failed) => failed,
@@ -107,9 +108,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         check_output(path, &config.validate, context)?;
     }
     if failed < scenes.len() {
-        let scored = scenes.iter().map(|item| project::Scored {
+        let scored = scenes.iter().enumerate().map(|(index, item)| project::Scored {
             scene: &item.scene,
-            scores: targets.scores_of(&Scene::name_of(&item.scene)),
+            scores: targets.scores_of(index),
         });
         args.project.write(scored.collect(), targets.buildings, &config, args.replaces())?;
     }
@@ -134,12 +135,8 @@ impl Args {
             bbox: region.bbox,
             aoi: region.aoi.as_deref().map(stamp),
         };
-        let start = match (self.resume, self.overwrite) {
-            (true, _) => Start::Resume,
-            (_, true) => Start::Anew,
-            _ => Start::New,
-        };
-        Unfinished::open(self.work_beside(), &identity, start)
+        let begin = Begin::of(self.resume, self.overwrite);
+        Unfinished::open(self.work_beside(), &identity, begin)
     }
 
     /// The output beside which the work lies; of one on a server, a file of its name in this folder.
@@ -165,12 +162,39 @@ fn common_crs(scenes: &[Item]) -> Option<Crs> {
     if systems.all(|other| other.same_as(&first)) { Some(first) } else { Crs::wgs84().ok() }
 }
 
+/// A name for each scene: its file's, with its folder's before it where several files have that name.
+fn names_of(scenes: &[Item]) -> Result<Vec<String>> {
+    let own: Vec<String> = scenes.iter().map(|item| Scene::name_of(&item.scene)).collect();
+    let name = |(item, name): (&Item, &String)| {
+        let folder = item.scene.parent().and_then(Path::file_name);
+        match folder {
+            Some(folder) if own.iter().filter(|other| *other == name).count() > 1 => {
+                format!("{}_{name}", folder.to_string_lossy())
+            }
+            _ => name.clone(),
+        }
+    };
+    let names: Vec<String> = scenes.iter().zip(&own).map(name).collect();
+    let mut known = HashSet::new();
+    match names.iter().position(|name| !known.insert(name)) {
+        None => Ok(names),
+        Some(at) => Err(Error::input(
+            &scenes[at].scene,
+            "scenes of different names, or in folders of different names",
+            format!("two that would be called {}", names[at]),
+            "find buildings in each by itself, and merge them (geoseg merge)",
+        )),
+    }
+}
+
 /// Where results go; refused before any work is done.
 struct Targets<'a> {
     buildings: Option<&'a Path>,
     scores: Option<&'a Path>,
     /// Scores go into a folder, one file a scene.
     scores_in_folder: bool,
+    /// What each scene is called.
+    names: Vec<String>,
 }
 
 impl<'a> Targets<'a> {
@@ -199,21 +223,15 @@ impl<'a> Targets<'a> {
             }
             output::check_file(path, args.replaces())?;
         }
-        let targets = Self { buildings, scores, scores_in_folder };
-        let mut names: Vec<_> =
-            scenes.iter().map(|item| targets.scores_of(&Scene::name_of(&item.scene))).collect();
-        names.sort_unstable();
-        if let Some([Some(same), _]) = names.array_windows().find(|[a, b]| a.is_some() && a == b) {
-            let hint = "score them one by one";
-            return Err(Error::input(same, "scenes of different names", "two of one name", hint));
-        }
-        Ok(targets)
+        let names = names_of(scenes)?;
+        Ok(Self { buildings, scores, scores_in_folder, names })
     }
 
-    fn scores_of(&self, scene: &str) -> Option<PathBuf> {
+    /// Of the `index`-th scene.
+    fn scores_of(&self, index: usize) -> Option<PathBuf> {
         let path = self.scores?;
         Some(if self.scores_in_folder {
-            path.join(format!("{scene}_scores.tif"))
+            path.join(format!("{}_scores.tif", self.names[index]))
         } else {
             path.to_owned()
         })
@@ -256,14 +274,15 @@ impl Job<'_> {
     fn infer(
         &self,
         item: &Item,
+        index: usize,
         work: &Path,
         ensemble: &mut Ensemble,
         buildings: Option<&mut Buildings>,
     ) -> Result<()> {
         let scene = item.scene.as_path();
         let inputs = ensemble.open(scene, &self.args.scoring.region())?;
-        let name = Scene::name_of(scene);
-        let scores_target = self.targets.scores_of(&name);
+        let name = &self.targets.names[index];
+        let scores_target = self.targets.scores_of(index);
         if let Some(path) = &scores_target {
             output::check_file(path, self.args.replaces())?;
         }
@@ -284,7 +303,7 @@ impl Job<'_> {
                     &report.raster,
                     options,
                     &mut buildings.writer,
-                    &name,
+                    name,
                     progress,
                 )?;
                 format!(", {} buildings", report.buildings)

@@ -89,6 +89,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     }
     let cleaning = Cleaning { closing_px: args.closing_px, opening_px: args.opening_px };
     cleaning.validate()?;
+    let tables = [&args.json, &args.rle, &args.sheet].map(Option::as_deref);
+    output::check_distinct(&tables, args.truth.as_deref())?;
     if let Some(path) = &args.json {
         output::check_writable(path, args.overwrite)?;
     }

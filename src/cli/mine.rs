@@ -1,10 +1,10 @@
 //! `geoseg mine`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::args::DeviceArgs;
 use super::{Context, stdout};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mine::{self, Options};
 use crate::tiles::{Labels, TileSet};
 
@@ -58,6 +58,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     };
     let device = args.device.resolve()?;
     let set = TileSet::open(&args.tiles)?;
+    let place = |folder: &Path| std::fs::canonicalize(folder).ok();
+    if place(&args.tiles) == place(&args.output) {
+        let problem = "is the set that tiles are taken from; choose another folder";
+        return Err(Error::config("--output", problem));
+    }
     let out = (args.output.as_path(), args.overwrite);
     let report = mine::run(&set, &args.model, &device, &options, out, context.progress)?;
     if set.info.labels == Labels::Soft && !report.has_class {

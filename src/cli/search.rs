@@ -8,6 +8,7 @@ use super::{Context, stdout};
 use crate::config::{self, search::SearchConfig};
 use crate::device::{self, DeviceChoice};
 use crate::error::Result;
+use crate::output::Begin;
 use crate::search::{self, Options};
 
 const EXAMPLES: &str = "\
@@ -62,11 +63,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         tracing::info!("device: {device}");
         devices.extend(std::iter::repeat_n(device, args.parallel.get()));
     }
-    if args.overwrite {
-        search::remove_search(&args.output)?;
-    }
     let out = args.output.clone();
-    let options = Options { config, training, out, devices, resume: args.resume };
+    let options =
+        Options { config, training, out, devices, begin: Begin::of(args.resume, args.overwrite) };
     let report = search::run(&options, &context.interrupt, context.progress)?;
     let mut text = report.table();
     if let Some((number, iou)) = report.best() {

@@ -117,8 +117,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
 
 fn draw_photos(args: &Args, context: &Context) -> Result<()> {
     let options = args.config.load::<PhotoOptions>(&args.sets())?;
+    let beside = args.output.join(format!("{}photos.toml", options.name));
+    config::check_effective(&beside, args.overwrite)?;
     let report = photo::run(&options, &args.output, args.overwrite, context.progress)?;
-    config::write_effective(&options, &args.output.join("photos.toml"))?;
+    config::write_effective(&options, &beside)?;
     stdout::print(&format!(
         "photos  {} ({} x {} px, {})\nmasks   {}",
         report.images.display(),

@@ -1,12 +1,12 @@
 //! `geoseg train`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::args::{ConfigArgs, DeviceArgs};
 use super::{Context, stdout};
 use crate::config::{Precision, train::TrainConfig};
 use crate::error::{Error, Result};
-use crate::output;
+use crate::output::{self, Begin};
 use crate::train::{self, Ended, Watch, sources::Sources};
 use crate::with_autodiff_backend;
 
@@ -65,9 +65,12 @@ pub(super) struct TrainingArgs {
 impl TrainingArgs {
     /// The typed configuration, its values checked.
     pub(super) fn load(&self) -> Result<TrainConfig> {
-        let tiles = self.tiles.as_ref().map(|folder| format!("data.tiles={:?}", folder.display()));
+        let path = |key: &str, path: &Path| {
+            format!("{key}={}", toml::Value::String(path.to_string_lossy().into_owned()))
+        };
+        let tiles = self.tiles.as_ref().map(|folder| path("data.tiles", folder));
         let seed = self.seed.map(|seed| format!("run.seed={seed}"));
-        let init = self.init.as_ref().map(|file| format!("model.init={:?}", file.display()));
+        let init = self.init.as_ref().map(|file| path("model.init", file));
         let format = self.precision.map(|format| format!("run.precision={}", format.name()));
         let flags = tiles.into_iter().chain(init).chain(seed).chain(format).collect::<Vec<_>>();
         let config = self.config.load::<TrainConfig>(&flags)?;
@@ -88,16 +91,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     };
     let device = args.device.resolve()?;
     let sources = Sources::open(&config)?;
-    if args.overwrite {
-        train::remove_run(folder)?;
-    }
     let report = with_autodiff_backend!(&device, |B, handle| {
         train::run::<B>(
             &config,
             &handle,
             &sources,
             folder,
-            args.resume,
+            Begin::of(args.resume, args.overwrite),
             &Watch::new(&context.interrupt, context.progress),
         )
     })?;

@@ -348,8 +348,10 @@ fn share(key: &str, value: f64) -> Result<()> {
 /// URLs and GDAL's connection strings (`PG:...`) hold a colon; its virtual files start with `/vsi`.
 fn resolve(path: &mut PathBuf, base: &Path) {
     let text = path.to_string_lossy();
-    if !(text.is_empty() || path.is_absolute() || text.contains(':')) {
-        *path = base.join(&*path);
+    let joined = base.join(&*path);
+    let is_connection = text.contains(':') && !joined.exists();
+    if !(text.is_empty() || path.is_absolute() || is_connection) {
+        *path = joined;
     }
 }
 

@@ -91,11 +91,14 @@ pub fn weights_of(key: &str, weights: &[f64], count: usize, what: &str) -> Resul
 }
 
 fn above_zero(key: &str, weights: &[f64]) -> Result<()> {
-    match weights.iter().find(|weight| !(weight.is_finite() && **weight > 0.0)) {
+    // Sums of weights of this size are sums of numbers that single precision has.
+    let most = f64::from(f32::MAX);
+    match weights.iter().find(|weight| !(**weight > 0.0 && **weight <= most)) {
         None => Ok(()),
-        Some(weight) => {
-            Err(Error::config(key, format!("expected numbers above 0, found {weight}")))
-        }
+        Some(weight) => Err(Error::config(
+            key,
+            format!("expected numbers above 0, up to {most:e}, found {weight}"),
+        )),
     }
 }
 

@@ -9,7 +9,7 @@ use super::scene::{Vectors, open_scene};
 use super::{EvalOptions, SceneInputs, Source};
 use crate::error::{Error, Result};
 use crate::geo::vector::Footprints;
-use crate::geo::{Band, GeoTransform, Grid, Scene, Window};
+use crate::geo::{Band, GeoTransform, Grid, Scene, SceneOptions, Window};
 use crate::truth::is_building;
 use crate::truth::{IGNORE, Truth, TruthOptions};
 
@@ -17,6 +17,9 @@ use crate::truth::{IGNORE, Truth, TruthOptions};
 const SCORE_ONE: f32 = 254.0;
 /// The value of 8-bit scores and masks that means "not looked at".
 const NOT_LOOKED_AT: u8 = 255;
+
+/// Rows of a scene that are read at once for their validity alone.
+const ROWS_AT_ONCE: usize = 128;
 
 /// All that the strips of a scene share.
 pub(super) struct Pass<'a> {
@@ -204,6 +207,24 @@ fn read_mask(band: &Band, window: Window) -> Result<Prediction> {
         building: labels.iter().map(|&label| is_building(label) && !absent(label)).collect(),
         looked_at: labels.iter().map(|&label| !absent(label)).collect(),
     })
+}
+
+/// Which pixels of `grid` have data in a scene, row by row; `None` where the scene does not span it.
+pub(super) fn validity(
+    path: &Path,
+    options: &SceneOptions,
+    grid: &Grid,
+) -> Result<Option<Vec<bool>>> {
+    let scene = open_scene(path, options)?;
+    if !covers(&scene, grid) {
+        return Ok(None);
+    }
+    let mut valid = Vec::with_capacity(grid.width * grid.height);
+    for row in (0..grid.height).step_by(ROWS_AT_ONCE) {
+        let height = ROWS_AT_ONCE.min(grid.height - row);
+        valid.extend(scene.read(grid, Window { col: 0, row, width: grid.width, height })?.valid);
+    }
+    Ok(Some(valid))
 }
 
 /// Whether a scene spans the extent of `grid`, so that it can be read on it.

@@ -13,7 +13,7 @@ use super::region::Region;
 use super::{EvalOptions, SceneInputs, Source};
 use crate::error::{Error, Result};
 use crate::geo::vector::{Footprints, VectorSource, read_footprints};
-use crate::geo::{Band, Crs, GeoTransform, Grid, Scene, SceneOptions, Window};
+use crate::geo::{Band, GeoTransform, Grid, Scene, SceneOptions, Window};
 use crate::progress::Progress;
 
 /// Pixels of a strip: with what reading scores (f32) and a scene of a few bands takes, some 50 MB a thread.
@@ -41,7 +41,7 @@ pub(super) fn evaluate(
     progress: Progress,
 ) -> Result<SceneCounts> {
     let raster_grid = reference_grid(inputs)?;
-    let vectors = read_vectors(inputs, raster_grid.as_ref().map(|grid| grid.crs.as_ref()))?;
+    let vectors = read_vectors(inputs, raster_grid.as_ref())?;
     let aoi = vectors.aoi.as_ref().map(|aoi| aoi.polygons.as_slice());
     let region = Region::new(aoi, raster_grid.as_ref());
     check_overlap(inputs, &vectors.truth, &region)?;
@@ -118,18 +118,29 @@ fn reference_grid(inputs: &SceneInputs) -> Result<Option<Grid>> {
     }
 }
 
-/// Reads all vectors in `crs`: `None` takes the truth's own, `Some(None)` takes coordinates as they
-/// are, in the pixels of a scene without a georeference.
-#[expect(clippy::option_option, reason = "no scene, a scene without a CRS, a scene with one")]
-pub(super) fn read_vectors(inputs: &SceneInputs, crs: Option<Option<&Crs>>) -> Result<Vectors> {
-    let truth = read_footprints(&inputs.truth, crs.flatten())?;
+/// Reads all vectors in the CRS of `grid`; in the truth's own where there is none. Coordinates are taken as they are, in
+/// pixels, where the grid has no CRS.
+pub(super) fn read_vectors(inputs: &SceneInputs, grid: Option<&Grid>) -> Result<Vectors> {
+    let beside = |found: Footprints| match grid {
+        Some(grid) => found.beside(grid),
+        None => found,
+    };
+    let truth = beside(read_footprints(&inputs.truth, grid.and_then(|grid| grid.crs.as_ref()))?);
     warn_of(&inputs.truth, &truth);
-    let crs = match crs {
+    let crs = match grid {
         None => truth.crs.clone(),
-        Some(crs) => crs.cloned(),
+        Some(grid) => grid.crs.clone(),
     };
     let read = |source: &VectorSource| -> Result<Footprints> {
-        let found = read_footprints(source, crs.as_ref())?;
+        let found = beside(read_footprints(source, crs.as_ref())?);
+        if let (None, None, Some(own)) = (grid, &crs, &found.crs) {
+            return Err(Error::input(
+                &source.path,
+                "coordinates without a reference system, like those of the truth",
+                own.label(),
+                "assign the truth its own, for example `ogr2ogr -a_srs EPSG:n ...`",
+            ));
+        }
         warn_of(source, &found);
         Ok(found)
     };

@@ -75,6 +75,7 @@ pub struct Report {
 /// network; [`Error::Exists`] where a file may not be replaced; [`Error::Io`].
 pub fn run(source: &Path, options: &Options, target: &Path) -> Result<Report> {
     let card = options.card.then(|| beside(target));
+    output::check_distinct(&[Some(target), card.as_deref()], [source])?;
     for file in [Some(target), card.as_deref()].into_iter().flatten() {
         output::check_writable(file, options.overwrite)?;
     }

@@ -1,6 +1,7 @@
 //! GDAL itself: start-up, opening, and closing without losing a write error.
 
 use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
@@ -48,6 +49,8 @@ pub(super) fn open(path: &Path, vector: bool) -> Result<Dataset> {
                 return Err(Error::input(path, what, "no such file", "check the path"));
             }
             Err(source) => return Err(Error::Io { path: path.to_owned(), source }),
+            // GDAL would speak of a format that it does not recognise.
+            Ok(meta) if meta.is_file() => drop(File::open(path).map_err(Error::io(path))?),
             Ok(_) => {}
         }
     }
@@ -64,10 +67,10 @@ pub(super) fn open(path: &Path, vector: bool) -> Result<Dataset> {
     })
 }
 
-/// The files on disk that a raster is read from, as far as GDAL knows: those that a virtual raster names, too. None where it
-/// is no raster.
-pub(crate) fn files_of(path: &Path) -> Vec<PathBuf> {
-    let Ok(dataset) = open(path, false) else { return Vec::new() };
+/// The files on disk that a raster (or, with `vector`, a file of features) is read from, as far as GDAL knows: those that a virtual
+/// raster names, the companions of a Shapefile. None where it is none.
+pub(crate) fn files_of(path: &Path, vector: bool) -> Vec<PathBuf> {
+    let Ok(dataset) = open(path, vector) else { return Vec::new() };
     let mut files = Vec::new();
     // SAFETY: the list ends with a null pointer, and is freed once its texts are copied.
     unsafe {

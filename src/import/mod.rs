@@ -106,6 +106,7 @@ pub struct Report {
 /// # Errors
 /// As [`load`]; [`Error::Exists`] where `model` may not be replaced.
 pub fn run(source: &Path, options: &Options, model: &Path, overwrite: bool) -> Result<Report> {
+    output::check_distinct(&[Some(model)], [source])?;
     output::check_writable(model, overwrite)?;
     let (fitted, network) = load::<Flex>(source, options, &FlexDevice)?;
     weights::save(model, &fitted.spec, &network, &provenance(source, &fitted))?;

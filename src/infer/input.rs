@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::plan::Axis;
 use crate::config::infer::{InferConfig, InferenceConfig};
 use crate::error::{Error, Result};
+use crate::geo::vector::antimeridian::turned;
 use crate::geo::vector::{VectorSource, read_footprints};
 use crate::geo::{Crs, Grid, Reprojection, Scene, SceneOptions, Window};
 use crate::model::ModelSpec;
@@ -112,7 +113,10 @@ impl Input {
         let grid = &self.grid;
         let (col, row) = match (&grid.crs, grid.transform.invert()) {
             (Some(crs), Some(to_pixels)) => {
-                let (x, y) = Reprojection::new(&Crs::wgs84()?, crs)?.point(x, y)?;
+                let way = Reprojection::new(&Crs::wgs84()?, crs)?;
+                let (x, y) =
+                    way.point(x, y).map_err(|problem| outside(self.scene_path(), &problem))?;
+                let x = grid.middle_beyond_180().map_or(x, |middle| turned(x, middle));
                 to_pixels.apply(x, y)
             }
             _ => (x, y),
@@ -225,7 +229,7 @@ fn gsd_factor((x, y): (f64, f64), target_m: f64) -> f64 {
 /// The area of interest, and its bounds in pixels of the scene's own grid.
 fn read_aoi(path: &Path, scene: &Scene) -> Result<(Truth, [f64; 4])> {
     let native = scene.grid();
-    let aoi = read_footprints(&VectorSource::file(path), native.crs.as_ref())?;
+    let aoi = read_footprints(&VectorSource::file(path), native.crs.as_ref())?.beside(native);
     let to_pixels = native.transform.invert().unwrap_or(crate::geo::GeoTransform::PIXEL);
     let mut bounds = Bounds::default();
     for polygon in aoi.polygons.iter().flatten() {
@@ -275,6 +279,12 @@ fn choose_region(
     })
 }
 
+/// A place that is asked for has no coordinates in a scene's CRS.
+fn outside(scene: &Path, problem: &Error) -> Error {
+    let hint = "check the box or place: longitudes and latitudes, in this order";
+    Error::input(scene, "a place where its CRS is defined", problem.to_string(), hint)
+}
+
 /// How much of a box is looked at around a scene.
 const MARGIN_DEG: f64 = 1.0;
 
@@ -298,7 +308,8 @@ fn bbox_px(scene: &Scene, bbox: BoundingBox) -> Result<[f64; 4]> {
         let share = step as f64 / BOX_STEPS as f64;
         let (lon, lat) = (west + (east - west) * share, south + (north - south) * share);
         for (x, y) in [(lon, south), (lon, north), (west, lat), (east, lat)] {
-            let (x, y) = way.point(x, y)?;
+            let (x, y) = way.point(x, y).map_err(|problem| outside(scene.path(), &problem))?;
+            let x = native.middle_beyond_180().map_or(x, |middle| turned(x, middle));
             bounds.add(to_pixels.apply(x, y));
         }
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::config::infer::InferConfig;
 use crate::error::{Error, Result};
 use crate::geo;
-use crate::output::write_whole;
+use crate::output::{Begin, write_whole};
 
 /// What a run is about: only one that is about the same may take it up.
 #[derive(Debug, Serialize)]
@@ -29,17 +29,6 @@ pub struct Identity<'a> {
 /// A path with its size in bytes and time of change in nanoseconds, where it is a file.
 pub type Stamp = (PathBuf, Option<u64>, Option<u128>);
 
-/// What to do with the work of a run that did not end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// Refuse.
-    New,
-    /// Delete it.
-    Anew,
-    /// Go on with it.
-    Resume,
-}
-
 /// What tells a file from what it was before.
 pub fn stamp(file: &Path) -> Stamp {
     let meta = std::fs::metadata(file).ok();
@@ -52,7 +41,7 @@ pub fn stamp(file: &Path) -> Stamp {
 
 /// Those of a scene and of all files that it is made of: the sources of a virtual raster, masks, georeferences.
 pub fn stamps(scene: &Path) -> Vec<Stamp> {
-    let mut files = geo::files_of(scene);
+    let mut files = geo::files_of(scene, false);
     files.retain(|file| file != scene);
     files.sort();
     std::iter::once(stamp(scene)).chain(files.iter().map(|file| stamp(file))).collect()
@@ -68,8 +57,8 @@ impl Unfinished {
     /// Makes or finds the folder beside `output`.
     ///
     /// # Errors
-    /// Work is there that may not be taken up: `start` is [`Start::New`], or it is about something else. The folder cannot be written.
-    pub fn open(output: &Path, identity: &Identity, start: Start) -> Result<Self> {
+    /// Work is there that may not be taken up: `begin` is [`Begin::New`], or it is about something else. The folder cannot be written.
+    pub fn open(output: &Path, identity: &Identity, begin: Begin) -> Result<Self> {
         let folder = Self::folder_of(output);
         let path = folder.join("run.json");
         let json = serde_json::to_string_pretty(identity).map_err(std::io::Error::from);
@@ -78,15 +67,15 @@ impl Unfinished {
             let refused = |found: &str, hint: &str| {
                 Err(Error::input(&folder, "no work of a run that did not end", found, hint))
             };
-            match start {
-                Start::New => {
+            match begin {
+                Begin::New => {
                     return refused(
                         "some",
                         "pass --resume to go on with it, or --overwrite to begin anew",
                     );
                 }
-                Start::Anew => std::fs::remove_dir_all(&folder).map_err(Error::io(&folder))?,
-                Start::Resume => match std::fs::read_to_string(&path) {
+                Begin::Anew => std::fs::remove_dir_all(&folder).map_err(Error::io(&folder))?,
+                Begin::Resume => match std::fs::read_to_string(&path) {
                     Ok(before) if before == json => return Ok(Self { folder }),
                     // It ended before it had said what it was about.
                     Err(_) => {}

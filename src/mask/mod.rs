@@ -21,7 +21,7 @@ pub use run_lengths::Order;
 use crate::error::{Error, Result};
 use crate::infer::{Scorer, score_photo};
 use crate::model::ModelSpec;
-use crate::output::{Staged, check_writable};
+use crate::output::{Staged, check_distinct, check_writable};
 use crate::progress::Progress;
 use crate::truth::Mask;
 use crate::truth::photos::{Photo, find};
@@ -169,17 +169,18 @@ impl<'a> Targets<'a> {
         for path in [&options.rle, &options.sheet].into_iter().flatten() {
             check_writable(path, options.overwrite)?;
         }
+        let pictures = photos.iter().flat_map(|photo| [targets.mask(photo), targets.cutout(photo)]);
+        let pictures: Vec<PathBuf> = pictures.flatten().collect();
+        let tables = [options.rle.as_deref(), options.sheet.as_deref()];
+        let outputs: Vec<_> =
+            tables.into_iter().chain(pictures.iter().map(|path| Some(path.as_path()))).collect();
+        check_distinct(&outputs, photos.iter().map(|photo| photo.path.as_path()))?;
         let folders = [&options.masks, &options.cutouts];
         for folder in folders.into_iter().flatten() {
             check_writable(folder, true)?;
         }
-        for photo in photos {
-            let paths = [targets.mask(photo), targets.cutout(photo)];
-            for path in paths.into_iter().flatten() {
-                if path.exists() && !options.overwrite {
-                    return Err(Error::Exists { path });
-                }
-            }
+        if let Some(path) = pictures.into_iter().find(|path| path.exists() && !options.overwrite) {
+            return Err(Error::Exists { path });
         }
         for folder in folders.into_iter().flatten() {
             std::fs::create_dir_all(folder).map_err(Error::io(folder))?;

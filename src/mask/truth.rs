@@ -11,7 +11,12 @@ use crate::truth::photos::{MaskFolder, Photo};
 /// Where the true mask of a photo is found.
 pub(super) enum Truth {
     Folder(MaskFolder),
-    Table { path: PathBuf, order: Order, runs: HashMap<String, String> },
+    /// A photo may have several rows: one for each of its objects.
+    Table {
+        path: PathBuf,
+        order: Order,
+        runs: HashMap<String, Vec<String>>,
+    },
 }
 
 impl Truth {
@@ -20,19 +25,16 @@ impl Truth {
         if path.extension().is_none_or(|extension| extension != "csv") {
             return Ok(Self::Folder(MaskFolder::open(path, suffix)?));
         }
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        let mut runs = HashMap::new();
-        for (number, line) in text.lines().enumerate().skip(1).filter(|(_, line)| !line.is_empty())
-        {
-            let Some((image, of_image)) = line.split_once(',') else {
-                return Err(Error::input(
-                    path,
-                    "lines of a photo's name, a comma and run lengths",
-                    format!("`{line}` in line {}", number + 1),
-                    "correct the table",
-                ));
+        let file = std::fs::File::open(path).map_err(Error::io(path))?;
+        let mut runs = HashMap::<String, Vec<String>>::new();
+        for row in csv::ReaderBuilder::new().flexible(true).from_reader(file).into_records() {
+            let row = row.map_err(|problem| damaged(path, problem.to_string()))?;
+            let line = row.position().map_or(0, csv::Position::line);
+            let (2, Some(image), Some(of_image)) = (row.len(), row.get(0), row.get(1)) else {
+                let found = format!("{} columns in line {line}", row.len());
+                return Err(damaged(path, found));
             };
-            runs.insert(name_of(image), of_image.trim_matches('"').to_owned());
+            runs.entry(name_of(image)).or_default().push(of_image.to_owned());
         }
         Ok(Self::Table { path: path.to_owned(), order, runs })
     }
@@ -67,20 +69,32 @@ impl Truth {
                 ))
             }
             Self::Table { path, order, runs } => {
-                run_lengths::decode(Self::row(path, runs, photo)?, size, *order).map_err(|found| {
-                    Error::input(
-                        path,
-                        format!("runs inside {} of {} x {} px", photo.name, size.0, size.1),
-                        found,
-                        "check that table and photos belong together, and the order (--rle-order)",
-                    )
-                })
+                let (width, height) = size;
+                let mut mask = Mask { width, height, object: vec![false; width * height] };
+                for runs in Self::row(path, runs, photo)? {
+                    let part = run_lengths::decode(runs, size, *order).map_err(|found| {
+                        Error::input(
+                            path,
+                            format!("runs inside {} of {width} x {height} px", photo.name),
+                            found,
+                            "check that table and photos belong together, and the order (--rle-order)",
+                        )
+                    })?;
+                    for (object, part) in mask.object.iter_mut().zip(part.object) {
+                        *object |= part;
+                    }
+                }
+                Ok(mask)
             }
         }
     }
 
-    fn row<'a>(path: &Path, runs: &'a HashMap<String, String>, photo: &Photo) -> Result<&'a str> {
-        runs.get(&photo.name).map(String::as_str).ok_or_else(|| {
+    fn row<'a>(
+        path: &Path,
+        runs: &'a HashMap<String, Vec<String>>,
+        photo: &Photo,
+    ) -> Result<&'a [String]> {
+        runs.get(&photo.name).map(Vec::as_slice).ok_or_else(|| {
             Error::input(
                 path,
                 format!("a line for {}", photo.path.display()),
@@ -91,9 +105,18 @@ impl Truth {
     }
 }
 
+fn damaged(path: &Path, found: String) -> Error {
+    Error::input(
+        path,
+        "lines of a photo's name, a comma and run lengths",
+        found,
+        "correct the table",
+    )
+}
+
 /// A photo's name, with or without the extension.
 fn name_of(image: &str) -> String {
-    let image = Path::new(image.trim().trim_matches('"'));
+    let image = Path::new(image.trim());
     let has_extension = image.extension().is_some_and(|text| text.len() <= 4);
     let name = if has_extension { image.file_stem() } else { image.file_name() };
     name.unwrap_or_default().to_string_lossy().into_owned()
@@ -116,6 +139,12 @@ mod tests {
         let small = truth.read(&photo("a_01"), (1, 2)).unwrap_err().to_string();
         assert!(small.contains("truth.csv") && small.contains("a_01 of 1 x 2 px"), "{small}");
         assert!(truth.check(&photo("c")).unwrap_err().to_string().contains("c.jpg"));
+        // A row for each object, and a comma in a name.
+        std::fs::write(&path, "img,rle_mask\na.jpg,1 1\n\"b,c.jpg\",1 1\na.jpg,4 1\n").unwrap();
+        let truth = Truth::open(&path, "", Order::Row).unwrap();
+        let both = truth.read(&photo("a"), (2, 2)).unwrap();
+        assert_eq!(both.object, [true, false, false, true]);
+        assert!(truth.check(&photo("b,c")).is_ok());
         std::fs::write(&path, "img,rle_mask\nnothing\n").unwrap();
         let broken = Truth::open(&path, "", Order::Row).err().unwrap().to_string();
         assert!(broken.contains("line 2"), "{broken}");

@@ -5,7 +5,7 @@ use std::path::Path;
 use image::{GrayImage, Luma, Rgba, RgbaImage};
 
 use super::save;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::geo::Pixels;
 use crate::output::write_whole;
 use crate::truth::Mask;
@@ -38,19 +38,26 @@ pub(super) fn rgb(pixels: &Pixels, at: usize) -> [u8; 3] {
 }
 
 /// The table of run lengths, as Kaggle's Carvana challenge takes it.
-pub(super) struct Table(String);
+pub(super) struct Table(csv::Writer<Vec<u8>>);
 
 impl Table {
     pub fn new() -> Self {
-        Self("img,rle_mask\n".to_owned())
+        let mut table = Self(csv::Writer::from_writer(Vec::new()));
+        table.row(["img", "rle_mask"]);
+        table
     }
 
     pub fn push(&mut self, photo: &Path, runs: &str) {
-        let name = photo.file_name().unwrap_or_default().to_string_lossy();
-        self.0.push_str(&format!("{name},{runs}\n"));
+        self.row([&*photo.file_name().unwrap_or_default().to_string_lossy(), runs]);
     }
 
-    pub fn write(&self, path: &Path) -> Result<()> {
-        write_whole(path, self.0.as_bytes(), true)
+    fn row(&mut self, row: [&str; 2]) {
+        // Memory does not fail, and all rows have two columns.
+        let _ = self.0.write_record(row);
+    }
+
+    pub fn write(self, path: &Path) -> Result<()> {
+        let bytes = self.0.into_inner().map_err(|error| Error::io(path)(error.into_error()))?;
+        write_whole(path, &bytes, true)
     }
 }

@@ -1,5 +1,7 @@
 //! All that must be known to build a network and to feed it: it travels in the metadata of the weights.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -7,6 +9,9 @@ use super::{
     registry,
 };
 use crate::{Error, Result};
+
+/// More channels than any network has: beyond, a wish is a slip of the keys.
+const MOST_CHANNELS: usize = 8192;
 
 /// Architecture, classes and preprocessing of a model.
 ///
@@ -109,6 +114,12 @@ impl ModelSpec {
             );
             return Err(wrong("encoder", problem));
         }
+        let widths = [self.pyramid_channels, self.segmentation_channels];
+        if widths.iter().chain(&self.decoder_channels).any(|width| *width > MOST_CHANNELS) {
+            let problem = format!("{MOST_CHANNELS} channels are the most");
+            let key = "pyramid_channels, segmentation_channels or decoder_channels";
+            return Err(wrong(key, problem));
+        }
         if self.pyramid_channels == 0 {
             return Err(wrong("pyramid_channels", "must be at least 1"));
         }
@@ -133,6 +144,11 @@ impl ModelSpec {
         }
         if self.classes.is_empty() {
             return Err(wrong("classes", "needs at least one name"));
+        }
+        let mut names = HashSet::new();
+        if let Some(name) = self.classes.iter().find(|name| name.is_empty() || !names.insert(*name))
+        {
+            return Err(wrong("classes", format!("needs different names, found `{name}` again")));
         }
         if self.arch == "efficient-fpn" && self.classes.len() != 1 {
             let problem = format!(

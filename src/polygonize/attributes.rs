@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use geo::{Area, BoundingRect, Centroid, LinesIter};
+use geo::{Area, BoundingRect, Centroid, Distance, Geodesic, LinesIter, Point};
 
 use crate::geo::measure::AreaMeter;
 use crate::geo::{Crs, Grid, Reprojection};
@@ -29,8 +29,6 @@ pub(super) struct Measures {
 /// Measures polygons on one grid. Costly to make; belongs to the thread that made it.
 struct Meter {
     area: AreaMeter,
-    /// Metres along x by metres along y.
-    ratio: f64,
     to_degrees: Option<Reprojection>,
 }
 
@@ -57,11 +55,17 @@ impl Meter {
         let (x, y) = grid.transform.apply(middle.0, middle.1);
         let to_degrees =
             grid.crs.as_ref().and_then(|crs| Reprojection::new(crs, &Crs::wgs84().ok()?).ok());
-        // Along the axes of the CRS, whichever way the pixels lie.
-        let metres = grid.crs.as_ref().and_then(|crs| crs.metres_per_unit(x, y));
-        let ratio = metres.map_or(1.0, |(x, y)| x / y);
-        let ratio = if ratio.is_finite() && ratio > 0.0 { ratio } else { 1.0 };
-        Self { area: AreaMeter::new(grid.crs.as_ref(), x, y), ratio, to_degrees }
+        Self { area: AreaMeter::new(grid.crs.as_ref(), x, y), to_degrees }
+    }
+
+    /// Metres along x by metres along y around `(x, y)`, along the axes of the CRS, whichever way pixels lie.
+    fn ratio(&self, (x, y): (f64, f64), (dx, dy): (f64, f64)) -> Option<f64> {
+        let way = self.to_degrees.as_ref()?;
+        let at = |x, y| way.point(x, y).ok().map(|(x, y)| Point::new(x, y));
+        let along_x = Geodesic.distance(at(x - dx, y)?, at(x + dx, y)?) / dx;
+        let along_y = Geodesic.distance(at(x, y - dy)?, at(x, y + dy)?) / dy;
+        let ratio = along_x / along_y;
+        (ratio.is_finite() && ratio > 0.0).then_some(ratio)
     }
 
     fn measure(&self, polygon: &geo::Polygon<f64>, grid: &Grid) -> Option<Measures> {
@@ -72,8 +76,9 @@ impl Meter {
         let corners = ((centre.x - dx, centre.y - dy), (centre.x + dx, centre.y + dy));
         let square = geo::Rect::new(corners.0, corners.1).to_polygon();
         let scale = self.area.area_m2(&square) / square.unsigned_area();
-        // Metres along the axes: their product is the scale, their ratio that of the middle of the raster.
-        let metres = ((scale * self.ratio).sqrt(), (scale / self.ratio).sqrt());
+        let ratio = self.ratio((centre.x, centre.y), (dx, dy)).unwrap_or(1.0);
+        // Metres along the axes: their product is the scale.
+        let metres = ((scale * ratio).sqrt(), (scale / ratio).sqrt());
         let walls = polygon.lines_iter().map(|line| {
             ((line.end.x - line.start.x) * metres.0, (line.end.y - line.start.y) * metres.1)
         });
@@ -119,11 +124,11 @@ fn id_of(polygon: &geo::Polygon<f64>, to_degrees: Option<&Reprojection>) -> Stri
     }
 }
 
-/// Bits of longitude and latitude in turn, five a letter.
+/// Bits of longitude and latitude in turn, five a letter. A place has one longitude, however far around the Earth it is counted.
 fn geohash(longitude: f64, latitude: f64) -> String {
     const LETTERS: &[u8; 32] = b"0123456789bcdefghjkmnpqrstuvwxyz";
     let mut ranges = [(-180.0, 180.0), (-90.0, 90.0)];
-    let position = [longitude, latitude];
+    let position = [(longitude + 180.0).rem_euclid(360.0) - 180.0, latitude];
     let mut hash = String::with_capacity(ID_LETTERS);
     let mut axis = 0;
     for _ in 0..ID_LETTERS {
@@ -149,6 +154,26 @@ mod tests {
     fn a_geohash_is_the_known_one() {
         assert_eq!(geohash(10.40744, 57.64911), "u4pruydqqvj8");
         assert_eq!(geohash(0.0, 0.0), "s00000000000");
+        assert_eq!(geohash(190.25, -17.5), geohash(-169.75, -17.5));
+    }
+
+    #[test]
+    fn a_perimeter_is_that_of_the_place_whatever_was_measured_before() {
+        let crs = Crs::wgs84().ok();
+        let perimeter = |latitude: f64| {
+            let transform = crate::geo::GeoTransform([10.0, 2e-6, 0.0, latitude, 0.0, -2e-6]);
+            let (width, height, crs) = (100, 500_000, crs.clone());
+            let grid = Grid { width, height, transform, crs, gsd_m: None };
+            // Twice as long as high, in degrees; a degree of longitude is 111,320 m times the cosine of the latitude.
+            let corners = ((10.0, latitude - 1e-4), (10.0 + 2e-4, latitude));
+            let house = geo::Rect::new(corners.0, corners.1).to_polygon();
+            let expected = 2.0 * (22.264 * latitude.to_radians().cos() + 11.1);
+            (measure(&house, &grid).unwrap().perimeter_m, expected)
+        };
+        for latitude in [0.1, 60.0, 61.0, 0.1] {
+            let (found, expected) = perimeter(latitude);
+            assert!((found / expected - 1.0).abs() < 0.006, "{latitude}: {found} {expected}");
+        }
     }
 
     #[test]

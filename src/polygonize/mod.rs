@@ -115,10 +115,7 @@ pub fn append(
     if source.kind() == Kind::Mask {
         tracing::info!("{}: taken as a mask: all but 0 is building", scores.display());
     }
-    // A mask does not say where between two pixels the wall stands.
-    let outline = if source.kind() == Kind::Mask { OutlineForm::Pixel } else { options.outline };
-    let split_wall = if source.tells_walls() { options.split_wall } else { 0.0 };
-    let options = &PolygonizeOptions { outline, split_wall, ..options.clone() };
+    let options = &source.fitting(options);
     Morphology::check(grid.gsd_m.unwrap_or((1.0, 1.0)), options.closing_m, options.opening_m)?;
     let mut polygonizer = Polygonizer::new(&grid, options);
     let mut scene = writer.scene(scene_name, source.date(), grid.crs.as_ref())?;
@@ -143,7 +140,8 @@ pub fn append(
     let counts = polygonizer.counts();
     if counts.buildings == 0 {
         tracing::warn!(
-            "{}: no building: no pixel reaches threshold {}, or all is smaller than {} m2",
+            "{}: no building: no pixel reaches threshold {} (bytes with 255 as no data are scores, 0 to 254; a mask has another \
+             nodata), or all is smaller than {} m2",
             scores.display(),
             options.threshold,
             options.min_area_m2

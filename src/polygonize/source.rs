@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::threshold::{FULL, NODATA, score_of};
+use crate::config::polygonize::{OutlineForm, PolygonizeOptions};
 use crate::error::{Error, Result};
 use crate::geo::{Band, Grid, Window};
 use crate::scores::{BANDS, provenance};
@@ -84,6 +85,15 @@ impl Scores {
         self.walls.is_some()
     }
 
+    /// The options that fit what the raster tells: a mask does not say where between two pixels a wall stands, and walls are split along
+    /// only where they are known.
+    pub fn fitting(&self, options: &PolygonizeOptions) -> PolygonizeOptions {
+        let is_mask = self.kind == Kind::Mask;
+        let outline = if is_mask { OutlineForm::Pixel } else { options.outline };
+        let split_wall = if self.tells_walls() { options.split_wall } else { 0.0 };
+        PolygonizeOptions { outline, split_wall, ..options.clone() }
+    }
+
     /// When the scene was taken, where the scores say so.
     pub fn date(&self) -> Option<String> {
         let provenance = self.band.metadata(provenance::ITEM)?;
@@ -124,6 +134,10 @@ fn read(band: &Band, kind: Kind, window: Window) -> Result<Vec<u8>> {
                     0 => 0,
                     _ => FULL,
                 };
+            }
+            for (value, covered) in values.iter_mut().zip(band.covered(window)?.unwrap_or_default())
+            {
+                *value = if covered { NODATA } else { *value };
             }
             Ok(values)
         }

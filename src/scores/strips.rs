@@ -37,18 +37,27 @@ struct Strip {
     rows: usize,
     /// Pixels that have a score.
     scored: u64,
+    /// Length of the file.
+    bytes: u64,
+}
+
+impl Strip {
+    /// Whether the file in `folder` is as long as it was.
+    fn is_whole(&self, folder: &Path) -> bool {
+        std::fs::metadata(folder.join(&self.file)).is_ok_and(|meta| meta.len() == self.bytes)
+    }
 }
 
 impl Strips {
     /// Opens the strips in `folder`, of the first so many of [`BANDS`]; the folder is made if need be, and strips that its journal
-    /// names are kept.
+    /// names are kept, down to the first that is not as it was.
     ///
     /// # Errors
     /// The folder cannot be written, or its journal is damaged.
     pub fn open(folder: &Path, grid: &Grid, bands: usize, scores: ScoresType) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let path = folder.join(JOURNAL);
-        let journal = match std::fs::read(&path) {
+        let mut journal: Vec<Strip> = match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|problem| {
                 Error::input(
                     &path,
@@ -60,6 +69,18 @@ impl Strips {
             Err(source) if source.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(Error::Io { path, source }),
         };
+        let mut rows_done = 0;
+        let is_sound = |strip: &&Strip| {
+            let follows = strip.first_row == rows_done && strip.rows <= grid.height - rows_done;
+            rows_done = strip.first_row.saturating_add(strip.rows);
+            follows && strip.is_whole(folder)
+        };
+        let sound = journal.iter().take_while(is_sound).count();
+        if let Some(strip) = journal.get(sound) {
+            let file = folder.join(&strip.file);
+            tracing::warn!("{}: not as it was written; scored again from there on", file.display());
+            journal.truncate(sound);
+        }
         Ok(Self { folder: folder.to_owned(), grid: grid.clone(), bands, scores, journal })
     }
 
@@ -112,9 +133,12 @@ impl Strips {
         }
         writer.finish()?;
         // On the disk before the journal names it.
-        let written = std::fs::File::open(&path).and_then(|file| file.sync_all());
-        written.map_err(Error::io(&path))?;
-        self.journal.push(Strip { file, first_row, rows, scored });
+        let written = std::fs::File::open(&path).and_then(|file| {
+            file.sync_all()?;
+            Ok(file.metadata()?.len())
+        });
+        let bytes = written.map_err(Error::io(&path))?;
+        self.journal.push(Strip { file, first_row, rows, scored, bytes });
         let path = self.folder.join(JOURNAL);
         let json = serde_json::to_vec(&self.journal).map_err(std::io::Error::from);
         write_whole(&path, &json.map_err(Error::io(&path))?, true)

@@ -35,7 +35,7 @@ use crate::config::{self, write_effective};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::output::check_writable;
+use crate::output::{Begin, check_writable};
 use crate::progress::{Bar, Progress};
 use crate::tiles::{Split, TileSet};
 use crate::train::log::{Entry, ValidationEntry, read};
@@ -54,8 +54,8 @@ pub struct Options {
     pub out: PathBuf,
     /// A trial runs on each at a time; one that is named twice runs two.
     pub devices: Vec<Device>,
-    /// Whether to go on with the search that `out` holds.
-    pub resume: bool,
+    /// What to do with a search that `out` holds.
+    pub begin: Begin,
 }
 
 const JOURNAL: &str = "trials.jsonl";
@@ -68,10 +68,14 @@ const TRAINING: &str = "train.toml";
 /// devices: a trial is compared with those of lower numbers only, and waits for them where they are behind.
 ///
 /// # Errors
-/// A key out of range; an `out` that holds a search already (without `resume`) or none or another (with it); whatever ends a
+/// A key out of range; an `out` that holds a search already ([`Begin::New`]) or none or another ([`Begin::Resume`]); whatever ends a
 /// training but a loss that is no number; [`Error::Interrupted`] after saving; no trial that did not fail.
 pub fn run(options: &Options, interrupt: &Interrupt, progress: Progress) -> Result<Report> {
     check(options)?;
+    if options.begin == Begin::Anew {
+        check_init(options)?;
+        remove_search(&options.out)?;
+    }
     open_folder(options)?;
     let board = Board::open(&options.out.join(JOURNAL), &options.config)?;
     let search = Search {
@@ -116,11 +120,8 @@ pub fn run(options: &Options, interrupt: &Interrupt, progress: Progress) -> Resu
     Ok(report)
 }
 
-/// Removes what an earlier search wrote into `out`, for `--overwrite`; other files stay.
-///
-/// # Errors
-/// Something cannot be removed.
-pub fn remove_search(out: &Path) -> Result<()> {
+/// Removes what an earlier search wrote into `out`; other files stay.
+fn remove_search(out: &Path) -> Result<()> {
     for number in 0.. {
         let folder = trial_folder(out, number);
         if !folder.exists() {
@@ -166,12 +167,25 @@ fn check(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Refuses to begin from a model that goes with the search that is replaced.
+fn check_init(options: &Options) -> Result<()> {
+    let place = |path: &Path| std::fs::canonicalize(path).ok();
+    let inside = place(Path::new(&options.training.model.init))
+        .zip(place(&options.out))
+        .is_some_and(|(init, out)| init.starts_with(out));
+    if !inside {
+        return Ok(());
+    }
+    let problem = "lies in the search that --overwrite removes; choose another folder for either";
+    Err(Error::config("model.init", problem))
+}
+
 /// Makes the folder, or finds that it holds the same search.
 fn open_folder(options: &Options) -> Result<()> {
     let out = &options.out;
     check_writable(out, true)?;
     let begun = out.join(JOURNAL).exists();
-    if begun != options.resume {
+    if begun != (options.begin == Begin::Resume) {
         let (expected, found, hint) = if begun {
             let hint =
                 "pass --resume to go on with it, --overwrite to replace it, or choose another";
@@ -301,9 +315,9 @@ impl Search<'_> {
         };
         let watch =
             Watch { interrupt: self.interrupt, progress: self.progress, give_up: Some(&give_up) };
-        let resume = folder::is_begun(out);
+        let begin = Begin::of(folder::is_begun(out), false);
         with_autodiff_backend!(device, |B, handle| {
-            train::run::<B>(&config, &handle, &sources, out, resume, &watch)
+            train::run::<B>(&config, &handle, &sources, out, begin, &watch)
         })
     }
 

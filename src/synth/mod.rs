@@ -82,6 +82,9 @@ pub fn run(
     progress: Progress,
 ) -> Result<Report> {
     options.validate()?;
+    check_writable(out, true)?;
+    let grid = grid(options)?;
+    std::fs::create_dir_all(out).map_err(Error::io(out))?;
     let file = |suffix: &str| out.join(format!("{}{suffix}", options.name));
     let image = file(".tif");
     let footprints = file(&format!(".{}", options.footprints));
@@ -90,7 +93,6 @@ pub fn run(
         check_writable(path, overwrite)?;
     }
     let town = town(options);
-    let grid = grid(options)?;
 
     let staged_truth = Staged::new(&footprints, overwrite)?;
     let buildings = truth::write_footprints(staged_truth.path(), &town, options.gsd_m, &grid)?;
@@ -133,6 +135,17 @@ pub fn grid(options: &SynthOptions) -> Result<Grid> {
     let crs = Crs::from_epsg(options.epsg)?;
     let [x, y] = options.origin;
     let (w, h) = (options.width_px, options.height_px);
+    if !crs.is_horizontal() {
+        let problem = format!("{} is no CRS of places on a map", crs.label());
+        return Err(Error::config("epsg", problem));
+    }
+    if crs.is_geographic() && !(x.abs() <= 360.0 && y.abs() < 90.0) {
+        let problem = format!(
+            "expected longitude and latitude, as {} has, found {x}, {y}: `--set origin=[85.3,27.7]`",
+            crs.label()
+        );
+        return Err(Error::config("origin", problem));
+    }
     let scale_at = |x: f64, y: f64| {
         crs.metres_per_unit(x, y).ok_or_else(|| {
             Error::config("origin", format!("{} is not defined at {x}, {y}", crs.label()))

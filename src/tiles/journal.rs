@@ -1,7 +1,7 @@
 //! What is done already: one line per finished tile, so that an interrupted run goes on where it was.
 //!
-//! The journal lies in the set's folder while the set is unfinished and is removed at the end. Its
-//! order is that of the threads; nothing that stays is written in its order.
+//! The journal lies in the folder where the set is made and goes with it. Its order is that of the threads; nothing that stays
+//! is written in its order.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 
 use super::set::TileRecord;
 
-/// File name in the set's folder.
-pub const JOURNAL_FILE: &str = ".unfinished.jsonl";
+/// File name in the folder where the set is made.
+pub const JOURNAL_FILE: &str = "journal.jsonl";
 
 /// What became of a planned tile.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,19 +118,19 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The fingerprint of the unfinished set in `root`, if there is one.
-    pub fn fingerprint(root: &Path) -> Option<String> {
-        let text = std::fs::read_to_string(root.join(JOURNAL_FILE)).ok()?;
+    /// The fingerprint of the unfinished set in `work`, if there is one.
+    pub fn fingerprint(work: &Path) -> Option<String> {
+        let text = std::fs::read_to_string(work.join(JOURNAL_FILE)).ok()?;
         let header: Header = serde_json::from_str(text.lines().next()?).ok()?;
         Some(header.fingerprint)
     }
 
-    /// Starts or continues the journal in `root`; also returns what is done, by tile.
+    /// Starts or continues the journal in `work`; also returns what is done, by tile.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn open(root: &Path, fingerprint: &str) -> Result<(Self, HashMap<String, Outcome>)> {
-        let path = root.join(JOURNAL_FILE);
+    pub fn open(work: &Path, fingerprint: &str) -> Result<(Self, HashMap<String, Outcome>)> {
+        let path = work.join(JOURNAL_FILE);
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         // A line cut short by a crash ends what can be trusted.
         let lines: Vec<Line> =

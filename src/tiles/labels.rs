@@ -44,6 +44,11 @@ impl LabelSource {
             let expected = "probabilities as 8-bit values (p x 254, 255 is nodata)";
             return fault(expected.to_owned(), format!("{} values", labels.dtype()));
         }
+        if labels.nodata() != Some(f64::from(IGNORE)) {
+            let expected = "probabilities with 255 as nodata (p x 254)";
+            let found = labels.nodata().map_or("no nodata".to_owned(), |v| format!("nodata {v}"));
+            return fault(expected.to_owned(), found);
+        }
         let crs = |grid: &Grid| grid.crs.as_ref().map_or("no CRS", |crs| crs.label()).to_owned();
         let same_crs = match (&labels.grid().crs, &native.crs) {
             (Some(a), Some(b)) => a.same_as(b),

@@ -22,7 +22,7 @@ mod sheet;
 mod split;
 mod summary;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -45,7 +45,7 @@ use ground::Outline;
 use journal::{Journal, Kept, Outcome};
 use plan::PlannedTile;
 use prepare::{Dataset, Prepared};
-use set::{CONFIG_FILE, INDEX_FILE, INFO_FILE};
+use set::{CONFIG_FILE, INDEX_FILE};
 use split::Group;
 
 /// Tiles that a task cuts with one open scene: about a row of a scene, whose blocks GDAL then decodes
@@ -81,16 +81,20 @@ pub fn run(
     let mut plans = plan_all(config, &dataset);
     let overlaps = drop_overlaps(&dataset, &mut plans, config)?;
     check_any(&plans, config)?;
-    if let root::Found::Finished(info) = root::claim(out, &fingerprint, overwrite)? {
-        return Ok(Report {
-            root: out.to_owned(),
-            info: *info,
-            resumed: 0,
-            already_complete: true,
-        });
-    }
-    let (journal, done) = Journal::open(out, &fingerprint)?;
-    write_whole(out.join(CONFIG_FILE), effective.as_bytes(), true)?;
+    check_distinct(&dataset, &plans)?;
+    let work = match root::claim(out, &fingerprint, overwrite)? {
+        root::Found::Work(work) => work,
+        root::Found::Finished(info) => {
+            return Ok(Report {
+                root: out.to_owned(),
+                info: *info,
+                resumed: 0,
+                already_complete: true,
+            });
+        }
+    };
+    let (journal, done) = Journal::open(&work, &fingerprint)?;
+    write_whole(work.join(CONFIG_FILE), effective.as_bytes(), true)?;
 
     let total: usize = plans.iter().map(|plan| plan.tiles.len()).sum();
     let resumed = done.len();
@@ -100,7 +104,7 @@ pub fn run(
         .scenes
         .par_iter()
         .zip(&plans)
-        .map(|(scene, plan)| cut_scene(out, scene, &plan.tiles, config, &journal, &done, &bar))
+        .map(|(scene, plan)| cut_scene(&work, scene, &plan.tiles, config, &journal, &done, &bar))
         .collect::<Result<_>>()?;
     bar.finish();
 
@@ -110,14 +114,10 @@ pub fn run(
     }
     summary::warn(config, &cut, &plans, overlaps, &mut dataset.warnings);
     let info = summary::describe(config, &dataset, &cut, &plans, fingerprint);
-    let tiles = write_index(out, &dataset, &cut)?;
-    let set = TileSet { root: out.to_owned(), info, tiles };
+    let tiles = write_index(&work, &dataset, &cut)?;
+    let set = TileSet { root: work, info, tiles };
     sheet::write(&set)?;
-    let json = serde_json::to_string_pretty(&set.info).map_err(|error| Error::Io {
-        path: out.join(INFO_FILE),
-        source: std::io::Error::other(error),
-    })?;
-    write_whole(out.join(INFO_FILE), (json + "\n").as_bytes(), true)?;
+    set.write_info()?;
     root::finish(out)?;
     Ok(Report { root: out.to_owned(), info: set.info, resumed, already_complete: false })
 }
@@ -210,8 +210,28 @@ fn check_any(plans: &[plan::ScenePlan], config: &DatasetConfig) -> Result<()> {
     Err(Error::config("tiles.mode", problem))
 }
 
+/// Refuses tiles that would be one file: a photo may be called like the part of another.
+fn check_distinct(dataset: &Dataset, plans: &[plan::ScenePlan]) -> Result<()> {
+    let mut known = HashSet::new();
+    for (scene, plan) in dataset.scenes.iter().zip(plans).filter(|(scene, _)| scene.photo.is_some())
+    {
+        for path in plan.tiles.iter().map(|tile| cut::image_path(scene, tile)) {
+            if known.contains(&path) {
+                return Err(Error::input(
+                    &scene.path,
+                    "photos whose tiles have different names",
+                    format!("two that would be {}", path.display()),
+                    "rename the photo and its mask",
+                ));
+            }
+            known.insert(path);
+        }
+    }
+    Ok(())
+}
+
 fn cut_scene<'a>(
-    out: &Path,
+    work: &Path,
     scene: &Prepared,
     tiles: &'a [PlannedTile],
     config: &DatasetConfig,
@@ -230,7 +250,7 @@ fn cut_scene<'a>(
     }
     let folders: BTreeSet<_> = todo.iter().filter_map(|(_, path)| path.parent()).collect();
     for folder in folders {
-        let folder = out.join(folder);
+        let folder = work.join(folder);
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
     }
     let cut: Vec<Cut<'a>> = todo
@@ -240,12 +260,12 @@ fn cut_scene<'a>(
             let labeller = scene.labels.open()?;
             let staging = tempfile::Builder::new()
                 .prefix(STAGING_PREFIX)
-                .tempdir_in(out)
-                .map_err(Error::io(out))?;
+                .tempdir_in(work)
+                .map_err(Error::io(work))?;
             task.iter()
                 .map(|(tile, path)| {
                     let open = Open { scene, source: &source, labeller: &labeller };
-                    let outcome = cut::cut(out, staging.path(), &open, tile, config)?;
+                    let outcome = cut::cut(work, staging.path(), &open, tile, config)?;
                     journal.append(&path.to_string_lossy(), &outcome)?;
                     bar.inc(1);
                     Ok((*tile, outcome))
@@ -288,7 +308,7 @@ fn no_tile(config: &DatasetConfig) -> Error {
 }
 
 /// Writes `tiles.gpkg` and returns its rows, ordered by split, scene, scale, row and column.
-fn write_index(out: &Path, dataset: &Dataset, cut: &[Cut<'_>]) -> Result<Vec<TileRecord>> {
+fn write_index(work: &Path, dataset: &Dataset, cut: &[Cut<'_>]) -> Result<Vec<TileRecord>> {
     let ways: Vec<_> =
         dataset.scenes.iter().map(|scene| ground::to_degrees(scene.native.crs.as_ref())).collect();
     let in_degrees = ways.iter().any(Option::is_some);
@@ -312,6 +332,6 @@ fn write_index(out: &Path, dataset: &Dataset, cut: &[Cut<'_>]) -> Result<Vec<Til
             .cmp(&(b.split, &b.scene, &b.scale, b.row, b.col))
     });
     let crs = if in_degrees { Some(Crs::wgs84()?) } else { None };
-    index::write(&out.join(INDEX_FILE), crs.as_ref(), &rows)?;
+    index::write(&work.join(INDEX_FILE), crs.as_ref(), &rows)?;
     Ok(rows.into_iter().map(|(record, _)| record.clone()).collect())
 }

@@ -56,6 +56,14 @@ fn find_pairs(at: usize, entry: &PhotosEntry) -> Result<Photos> {
             Ok((photo, mask))
         })
         .collect::<Result<Vec<_>>>()?;
+    if pairs.is_empty() {
+        return Err(Error::input(
+            &entry.images,
+            "photos",
+            "masks alone",
+            "check `images` and `mask_suffix`",
+        ));
+    }
     let folder = if entry.images.is_dir() { Some(&*entry.images) } else { entry.images.parent() };
     let found = folder.and_then(Path::file_name).map(|name| name.to_string_lossy());
     let name = entry.name.clone().unwrap_or_else(|| tidy(found));

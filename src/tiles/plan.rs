@@ -109,11 +109,14 @@ pub fn plan(
                 let gsd_m = at.grid.gsd_m.unwrap_or((1.0, 1.0));
                 let padding = (tiles.padding_m / gsd_m.0, tiles.padding_m / gsd_m.1);
                 for &[x0, y0, x1, y1] in boxes {
+                    // A footprint of a whole country needs no more tiles than the scene has.
+                    let tile = tiles.tile_px as f64;
+                    let (right, bottom) = (size.0 as f64 + tile, size.1 as f64 + tile);
                     let around = [
-                        x0 / step.0 - padding.0,
-                        y0 / step.1 - padding.1,
-                        x1 / step.0 + padding.0,
-                        y1 / step.1 + padding.1,
+                        (x0 / step.0 - padding.0).clamp(-tile, right),
+                        (y0 / step.1 - padding.1).clamp(-tile, bottom),
+                        (x1 / step.0 + padding.0).clamp(-tile, right),
+                        (y1 / step.1 + padding.1).clamp(-tile, bottom),
                     ];
                     for (col, row) in crops(around, tiles.tile_px) {
                         let found = place(col, row, step, size, division, tiles.tile_px);

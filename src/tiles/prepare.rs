@@ -310,7 +310,7 @@ fn footprints(
         layer: entry.layer.clone(),
         filter: entry.filter.clone(),
     };
-    let footprints = read_footprints(&source, native.crs.as_ref())?;
+    let footprints = read_footprints(&source, native.crs.as_ref())?.beside(native);
     if let (None, Some(crs), false) = (&native.crs, &footprints.crs, footprints.polygons.is_empty())
     {
         return Err(Error::input(
@@ -346,7 +346,7 @@ fn footprints(
 }
 
 fn area_of_interest(path: &Path, native: &Grid) -> Result<Vec<geo::MultiPolygon<f64>>> {
-    let aoi = read_footprints(&VectorSource::file(path), native.crs.as_ref())?;
+    let aoi = read_footprints(&VectorSource::file(path), native.crs.as_ref())?.beside(native);
     if aoi.polygons.is_empty() {
         return Err(Error::input(
             path,

@@ -1,34 +1,40 @@
 //! The set's folder: whose it is, what of it may be replaced, and where a run goes on.
+//!
+//! A set is made in [`WORK_FOLDER`] inside its folder and moved up when it is whole: until then, a set that it replaces is as
+//! it was.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::dataset::DatasetConfig;
 use crate::error::{Error, Result};
 use crate::geo;
 use crate::output::check_writable;
 
-use super::journal::{JOURNAL_FILE, Journal};
+use super::journal::Journal;
 use super::photos::Photos;
 use super::set::{
-    CONFIG_FILE, CONTACT_SHEET_FILE, FORMAT, INDEX_FILE, INFO_FILE, Split, TileSetInfo, read_info,
+    CONFIG_FILE, CONTACT_SHEET_FILE, FORMAT, INDEX_FILE, INFO_FILE, Split, TileSetInfo,
+    WORK_FOLDER, read_info,
 };
 use super::{STAGING_PREFIX, hash};
+
+/// The description of the set that is being replaced, in the work folder until nothing else of that set is left.
+const REPLACED_FILE: &str = "replaced.json";
 
 /// Bytes at the beginning and at the end of an input that its fingerprint looks at.
 const SAMPLE_BYTES: u64 = 1 << 20;
 
 /// What a run finds in its folder.
 pub(super) enum Found {
-    /// Room for a new set, or an unfinished one to go on with.
-    Work,
+    /// A folder to make the set in, which may hold an unfinished one to go on with.
+    Work(PathBuf),
     /// The very set that was asked for.
     Finished(Box<TileSetInfo>),
 }
 
-/// Makes `root` ready for a run with this `fingerprint`. Deletes only what a tile set consists of, and
-/// only with `overwrite`.
+/// Makes `root` ready for a run with this `fingerprint`. A set that is there stays until [`finish`].
 ///
 /// # Errors
 /// The folder's parent is missing, or the folder holds something else.
@@ -44,11 +50,29 @@ pub(super) fn claim(root: &Path, fingerprint: &str, overwrite: bool) -> Result<F
     }
     if !root.exists() {
         std::fs::create_dir(root).map_err(Error::io(root))?;
-        return Ok(Found::Work);
+    }
+    let work = root.join(WORK_FOLDER);
+    if work.join(INFO_FILE).is_file() {
+        // That run ended while it moved a whole set up.
+        finish(root)?;
+    }
+    if overwrite && work.is_dir() {
+        std::fs::remove_dir_all(&work).map_err(Error::io(&work))?;
     }
     let finished = root.join(INFO_FILE).is_file();
-    let unfinished = root.join(JOURNAL_FILE).is_file();
-    if !finished && !unfinished {
+    let begun = Journal::fingerprint(&work);
+    if finished && !overwrite {
+        // A set of another layout is another set.
+        match read_info(root) {
+            Ok(info) if info.fingerprint == fingerprint => {
+                return Ok(Found::Finished(Box::new(info)));
+            }
+            // This run was begun with leave to replace it.
+            _ if begun.as_deref() == Some(fingerprint) => {}
+            _ => return Err(Error::Exists { path: root.to_owned() }),
+        }
+    }
+    if !finished && !work.is_dir() {
         let mut entries = std::fs::read_dir(root).map_err(Error::io(root))?;
         if entries.next().is_some() {
             return Err(Error::input(
@@ -58,20 +82,8 @@ pub(super) fn claim(root: &Path, fingerprint: &str, overwrite: bool) -> Result<F
                 "choose another path (--overwrite replaces tile sets only)",
             ));
         }
-        return Ok(Found::Work);
     }
-    if overwrite {
-        clear(root)?;
-        return Ok(Found::Work);
-    }
-    if finished {
-        // A set of another layout is another set.
-        return match read_info(root) {
-            Ok(info) if info.fingerprint == fingerprint => Ok(Found::Finished(Box::new(info))),
-            _ => Err(Error::Exists { path: root.to_owned() }),
-        };
-    }
-    if Journal::fingerprint(root).is_some_and(|found| found != fingerprint) {
+    if begun.is_some_and(|begun| begun != fingerprint) {
         return Err(Error::input(
             root,
             "an unfinished tile set of this configuration and these inputs",
@@ -79,44 +91,60 @@ pub(super) fn claim(root: &Path, fingerprint: &str, overwrite: bool) -> Result<F
             "pass --overwrite to begin anew, or choose another path",
         ));
     }
-    remove_leftovers(root)?;
-    Ok(Found::Work)
+    std::fs::create_dir_all(&work).map_err(Error::io(&work))?;
+    remove_leftovers(&work)?;
+    Ok(Found::Work(work))
 }
 
-/// Removes the journal: the set is whole.
+/// Moves the set up from its work folder, in place of one that is there. It may end anywhere and be called again.
 pub(super) fn finish(root: &Path) -> Result<()> {
-    let path = root.join(JOURNAL_FILE);
-    std::fs::remove_file(&path).map_err(Error::io(&path))
+    let work = root.join(WORK_FOLDER);
+    // Without its description, what is left of the old set is never taken for a whole one.
+    let (old_info, replaced) = (root.join(INFO_FILE), work.join(REPLACED_FILE));
+    if old_info.is_file() && work.join(INFO_FILE).is_file() {
+        std::fs::rename(&old_info, &replaced).map_err(Error::io(&old_info))?;
+    }
+    if replaced.is_file() {
+        clear(root)?;
+        std::fs::remove_file(&replaced).map_err(Error::io(&replaced))?;
+    }
+    for name in parts().chain([INFO_FILE]) {
+        let (from, to) = (work.join(name), root.join(name));
+        if from.exists() {
+            std::fs::rename(&from, &to).map_err(Error::io(&to))?;
+        }
+    }
+    std::fs::remove_dir_all(&work).map_err(Error::io(&work))
 }
 
-/// Removes an unfinished set that turned out to be empty, folder and all.
+/// Removes an unfinished set that turned out to be empty, and its folder where that holds nothing else.
 pub(super) fn abandon(root: &Path) -> Result<()> {
-    clear(root)?;
-    // Not empty where the user keeps something beside the set: then the folder stays.
+    let work = root.join(WORK_FOLDER);
+    std::fs::remove_dir_all(&work).map_err(Error::io(&work))?;
     let _ = std::fs::remove_dir(root);
     Ok(())
 }
 
+/// Files and folders that a set consists of, without its description.
+fn parts() -> impl Iterator<Item = &'static str> {
+    [INDEX_FILE, CONTACT_SHEET_FILE, CONFIG_FILE].into_iter().chain(Split::ALL.map(Split::as_str))
+}
+
 fn clear(root: &Path) -> Result<()> {
-    // The description goes first: what is left is never taken for a whole set.
-    let files = [INFO_FILE, JOURNAL_FILE, INDEX_FILE, CONTACT_SHEET_FILE, CONFIG_FILE];
-    for path in files.map(|name| root.join(name)) {
-        if path.is_file() {
+    for path in parts().map(|name| root.join(name)) {
+        if path.is_dir() {
+            std::fs::remove_dir_all(&path).map_err(Error::io(&path))?;
+        } else if path.exists() {
             std::fs::remove_file(&path).map_err(Error::io(&path))?;
         }
     }
-    for path in Split::ALL.map(|split| root.join(split.as_str())) {
-        if path.is_dir() {
-            std::fs::remove_dir_all(&path).map_err(Error::io(&path))?;
-        }
-    }
-    remove_leftovers(root)
+    Ok(())
 }
 
 /// Removes the staging folders that a killed run left.
-fn remove_leftovers(root: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(root).map_err(Error::io(root))? {
-        let path = entry.map_err(Error::io(root))?.path();
+fn remove_leftovers(work: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(work).map_err(Error::io(work))? {
+        let path = entry.map_err(Error::io(work))?.path();
         let staging =
             path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(STAGING_PREFIX));
         if staging && path.is_dir() {
@@ -135,8 +163,9 @@ pub(super) fn fingerprint(config: &DatasetConfig, photos: &[Photos], effective: 
         let named =
             [Some(&scene.image), Some(&scene.footprints), scene.aoi.as_ref(), scene.soft.as_ref()];
         let mut files: Vec<_> = named.into_iter().flatten().cloned().collect();
-        // What a virtual raster is made of, masks and georeferences.
-        let mut parts = geo::files_of(&scene.image);
+        // What a virtual raster is made of, masks, georeferences, attributes.
+        let mut parts = geo::files_of(&scene.image, false);
+        parts.extend(geo::files_of(&scene.footprints, true));
         parts.sort();
         files.extend(parts);
         files

@@ -8,13 +8,10 @@ use gdal::vector::LayerAccess;
 use geozero::{ToGeo, wkb::Wkb};
 
 use super::journal::Journal;
-use super::set::{
-    INDEX_FILE, INFO_FILE, Labels, Split, TileCounts, TileRecord, TileSet, TileSetInfo,
-};
+use super::set::{INDEX_FILE, Labels, Split, TileCounts, TileRecord, TileSet, TileSetInfo};
 use super::{cut, hash, index, root, sheet};
 use crate::error::{Error, Result};
 use crate::geo::Crs;
-use crate::output::write_whole;
 
 /// A tile to take over.
 #[derive(Clone, Debug)]
@@ -40,18 +37,18 @@ pub fn write(
     let known = hash::extend(hash::fnv1a(set.info.fingerprint.as_bytes()), purpose.as_bytes());
     let chosen = selected.iter().flat_map(|selected| (selected.tile as u64).to_le_bytes());
     let fingerprint = format!("{:016x}", hash::extend(known, &chosen.collect::<Vec<_>>()));
-    if let root::Found::Finished(_) = root::claim(out, &fingerprint, overwrite)? {
+    let root::Found::Work(work) = root::claim(out, &fingerprint, overwrite)? else {
         return TileSet::open(out);
-    }
-    Journal::open(out, &fingerprint)?;
+    };
+    Journal::open(&work, &fingerprint)?;
     let (crs, outlines) = outlines(&set.root.join(INDEX_FILE))?;
     let mut tiles = Vec::new();
     for selected in selected {
         let tile = &set.tiles[selected.tile];
-        tiles.push((copy(set, tile, selected.labels.as_deref(), out)?, &outlines[selected.tile]));
+        tiles.push((copy(set, tile, selected.labels.as_deref(), &work)?, &outlines[selected.tile]));
     }
     let rows: Vec<_> = tiles.iter().map(|(tile, outline)| (tile, (*outline).clone())).collect();
-    index::write(&out.join(INDEX_FILE), crs.as_ref(), &rows)?;
+    index::write(&work.join(INDEX_FILE), crs.as_ref(), &rows)?;
     let tiles: Vec<TileRecord> = tiles.into_iter().map(|(tile, _)| tile).collect();
     let info = TileSetInfo {
         labels: Labels::Classes,
@@ -61,21 +58,19 @@ pub fn write(
         fingerprint,
         ..set.info.clone()
     };
-    let selection = TileSet { root: out.to_owned(), info, tiles };
+    let selection = TileSet { root: work, info, tiles };
     sheet::write(&selection)?;
-    let json = serde_json::to_string_pretty(&selection.info)
-        .map_err(|error| Error::Io { path: out.join(INFO_FILE), source: error.into() })?;
-    write_whole(out.join(INFO_FILE), (json + "\n").as_bytes(), true)?;
+    selection.write_info()?;
     root::finish(out)?;
-    Ok(selection)
+    Ok(TileSet { root: out.to_owned(), ..selection })
 }
 
-/// Copies a tile's files into the training folder of `out`, with other `classes` as labels if there are any.
+/// Copies a tile's files into the training folder of `work`, with other `classes` as labels if there are any.
 fn copy(
     set: &TileSet,
     tile: &TileRecord,
     classes: Option<&[u8]>,
-    out: &Path,
+    work: &Path,
 ) -> Result<TileRecord> {
     let place = |path: &Path| {
         let inside = path.strip_prefix(tile.split.as_str()).unwrap_or(path);
@@ -88,19 +83,19 @@ fn copy(
         fold: None,
         ..tile.clone()
     };
-    let folder = out.join(&copied.image);
+    let folder = work.join(&copied.image);
     if let Some(folder) = folder.parent() {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     }
     let copy = |from: &Path, to: &Path| {
-        let (from, to) = (set.root.join(from), out.join(to));
+        let (from, to) = (set.root.join(from), work.join(to));
         std::fs::copy(&from, &to).map(|_| ()).map_err(Error::io(&from))
     };
     copy(&tile.image, &copied.image)?;
     match classes {
         None => copy(&tile.mask, &copied.mask)?,
         Some(classes) => {
-            cut::write_mask(&out.join(&copied.mask), classes.to_vec(), set.info.tile_px)?;
+            cut::write_mask(&work.join(&copied.mask), classes.to_vec(), set.info.tile_px)?;
             let building =
                 classes.iter().filter(|label| crate::truth::is_building(**label)).count();
             let known = classes.iter().filter(|label| **label != crate::truth::IGNORE).count();

@@ -10,7 +10,7 @@
 //! <root>/dataset.toml    the configuration that made it
 //! ```
 //!
-//! `tileset.json` is written last: a folder without it is an unfinished set.
+//! A set is made in `<root>/.unfinished` and moved up when it is whole, `tileset.json` last.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ use gdal::Dataset;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::output::write_json;
 
 use super::index;
 
@@ -31,6 +32,8 @@ pub const INFO_FILE: &str = "tileset.json";
 pub const INDEX_FILE: &str = "tiles.gpkg";
 /// File name of the effective configuration.
 pub const CONFIG_FILE: &str = "dataset.toml";
+/// Holds a set that is not whole, inside its folder.
+pub const WORK_FOLDER: &str = ".unfinished";
 /// File name of the picture of some tiles.
 pub const CONTACT_SHEET_FILE: &str = "contact_sheet.png";
 
@@ -238,6 +241,11 @@ impl TileSet {
         Ok(Self { root, info, tiles })
     }
 
+    /// Writes the description: with it the set is whole.
+    pub(super) fn write_info(&self) -> Result<()> {
+        write_json(&self.root.join(INFO_FILE), &self.info, true)
+    }
+
     /// The tiles of one split.
     pub fn of(&self, split: Split) -> impl Iterator<Item = &TileRecord> {
         self.tiles.iter().filter(move |tile| tile.split == split)
@@ -302,7 +310,7 @@ impl TilePixels {
 pub(super) fn read_info(root: &Path) -> Result<TileSetInfo> {
     let path = root.join(INFO_FILE);
     if !path.is_file() {
-        let (found, hint) = if root.join(CONFIG_FILE).is_file() {
+        let (found, hint) = if root.join(WORK_FOLDER).is_dir() {
             ("an unfinished tile set", "run `geoseg tiles` again with the same configuration")
         } else {
             ("no such file", "make the set with `geoseg tiles`")
@@ -326,6 +334,9 @@ pub(super) fn read_info(root: &Path) -> Result<TileSetInfo> {
 
 /// `[band][row][col]` of a GeoTIFF tile.
 fn read_image(path: &Path, side: usize, bands: usize) -> Result<Vec<u8>> {
+    if !path.is_file() {
+        return Err(Error::input(path, "a tile of the set", "no such file", "cut the tiles again"));
+    }
     crate::geo::init();
     let dataset = Dataset::open(path).map_err(Error::gdal(path))?;
     let found = (dataset.raster_size(), dataset.raster_count());

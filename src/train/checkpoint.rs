@@ -172,11 +172,13 @@ where
         let moments = read_tensors(&from.join(OPTIMIZER))?;
         let optimizer = Optimizer::load(&config.optimizer, state.step, &names, &moments, device)
             .with_encoder(encoder_of(&network));
-        let average_path = from.join(AVERAGE);
-        let average = match (config.optimizer.ema_decay > 0.0, average_path.exists()) {
-            (false, _) => None,
-            (true, true) => Some(weights::load(&average_path, device)?.1),
-            (true, false) => Some(weights::load(&from.join(MODEL), device)?.1),
+        // Where the average begins only now, it begins with the weights.
+        let began = state.config.optimizer.ema_decay > 0.0;
+        let begin = from.join(if began { AVERAGE } else { MODEL });
+        let average = if config.optimizer.ema_decay > 0.0 {
+            Some(weights::load(&begin, device)?.1)
+        } else {
+            None
         };
         let average = average.map(|average: Network<_>| average.freeze_encoder(frozen));
         state.config = config.clone();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::output::check_writable;
+use crate::output::{Begin, check_writable};
 
 /// The folder of one training.
 #[derive(Clone, Debug)]
@@ -23,17 +23,17 @@ const ENTRIES: [&str; 7] = [
 ];
 
 impl Folder {
-    /// Makes the folder (`resume` = false) or takes it up again.
+    /// The folder of a run to begin or to take up; nothing is changed before [`Folder::claim`].
     ///
     /// # Errors
-    /// Its parent is missing; it holds a run and `resume` is false; it holds none and `resume` is true.
-    pub fn open(root: &Path, resume: bool) -> Result<Self> {
+    /// Its parent is missing; it holds a run that may not be replaced; it holds none to resume.
+    pub fn open(root: &Path, begin: Begin) -> Result<Self> {
         check_writable(root, true)?;
         let folder = Self { root: root.to_owned() };
         // A run that failed before its first checkpoint left nothing worth asking about.
         let saved = is_begun(root);
         let begun = saved || folder.model().exists();
-        if begun && !resume {
+        if begun && begin == Begin::New {
             return Err(Error::input(
                 root,
                 "a folder without a training",
@@ -41,8 +41,7 @@ impl Folder {
                 "pass --resume to go on with it, --overwrite to replace it, or choose another",
             ));
         }
-        let checkpoints = folder.root.join("checkpoints");
-        if resume && !saved {
+        if !saved && begin == Begin::Resume {
             return Err(Error::input(
                 root,
                 "a training to resume",
@@ -50,8 +49,19 @@ impl Folder {
                 "start it without --resume",
             ));
         }
-        std::fs::create_dir_all(&checkpoints).map_err(Error::io(&checkpoints))?;
         Ok(folder)
+    }
+
+    /// Makes the folder, empty of any earlier run unless that is taken up.
+    ///
+    /// # Errors
+    /// Something cannot be removed or made.
+    pub fn claim(&self, begin: Begin) -> Result<()> {
+        if begin == Begin::Anew {
+            remove_run(&self.root)?;
+        }
+        let checkpoints = self.root.join("checkpoints");
+        std::fs::create_dir_all(&checkpoints).map_err(Error::io(&checkpoints))
     }
 
     /// The model that is kept at the end.
@@ -113,7 +123,7 @@ pub fn is_begun(root: &Path) -> bool {
     last.exists() || last.with_extension("previous").exists()
 }
 
-/// Removes what an earlier training wrote into `root`, for `--overwrite`; other files stay.
+/// Removes what an earlier training wrote into `root`; other files stay.
 ///
 /// # Errors
 /// Something cannot be removed.
@@ -141,22 +151,26 @@ mod tests {
     fn a_folder_with_a_run_is_refused_unless_it_is_resumed_or_removed() {
         let parent = tempfile::tempdir().unwrap();
         let root = parent.path().join("run");
-        assert!(Folder::open(&root, true).is_err());
-        let folder = Folder::open(&root, false).unwrap();
+        assert!(Folder::open(&root, Begin::Resume).is_err());
+        let folder = Folder::open(&root, Begin::New).unwrap();
+        folder.claim(Begin::New).unwrap();
         std::fs::create_dir(folder.last()).unwrap();
-        assert!(Folder::open(&root, false).unwrap_err().to_string().contains("--resume"));
-        Folder::open(&root, true).unwrap();
+        assert!(Folder::open(&root, Begin::New).unwrap_err().to_string().contains("--resume"));
+        Folder::open(&root, Begin::Resume).unwrap().claim(Begin::Resume).unwrap();
         std::fs::write(root.join("notes.txt"), "mine").unwrap();
-        remove_run(&root).unwrap();
-        Folder::open(&root, false).unwrap();
+        let folder = Folder::open(&root, Begin::Anew).unwrap();
+        assert!(folder.last().exists(), "nothing is removed before all else is known to work");
+        folder.claim(Begin::Anew).unwrap();
+        Folder::open(&root, Begin::New).unwrap();
         assert!(root.join("notes.txt").exists());
-        assert!(Folder::open(&parent.path().join("no/such"), false).is_err());
+        assert!(Folder::open(&parent.path().join("no/such"), Begin::New).is_err());
     }
 
     #[test]
     fn only_the_newest_copies_are_kept() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = Folder::open(&parent.path().join("run"), false).unwrap();
+        let folder = Folder::open(&parent.path().join("run"), Begin::New).unwrap();
+        folder.claim(Begin::New).unwrap();
         std::fs::create_dir(folder.last()).unwrap();
         for step in [5, 10, 15] {
             std::fs::write(folder.last().join("state.json"), step.to_string()).unwrap();

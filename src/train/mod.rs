@@ -68,6 +68,7 @@ use crate::config::train::{ScheduleKind, TrainConfig};
 use crate::error::{Error, Result};
 use crate::kernels::Kernels;
 use crate::model::ModelSpec;
+use crate::output::Begin;
 use crate::progress::Bar;
 use crate::tiles::TileSet;
 
@@ -107,17 +108,18 @@ pub enum Ended {
 }
 
 /// Trains on the tiles of `sources` and writes model, metrics and checkpoints into the folder `out`, which is made if it is
-/// missing. With `resume` it goes on from the folder's last checkpoint, exactly as if it had not stopped.
+/// missing. [`Begin::Resume`] goes on from the folder's last checkpoint, exactly as if it had not stopped; [`Begin::Anew`] removes
+/// an earlier run once this one is ready to begin.
 ///
 /// # Errors
-/// A configuration that does not fit the tiles; an `out` that holds a run already (without `resume`) or
-/// none (with it); an unreadable tile; [`Error::NonFiniteLoss`]; [`Error::Interrupted`] after saving.
+/// A configuration that does not fit the tiles; an `out` that holds a run already ([`Begin::New`]) or
+/// none ([`Begin::Resume`]); an unreadable tile; [`Error::NonFiniteLoss`]; [`Error::Interrupted`] after saving.
 pub fn run<B>(
     config: &TrainConfig,
     device: &B::Device,
     sources: &Sources,
     out: &Path,
-    resume: bool,
+    begin: Begin,
     watch: &Watch<'_>,
 ) -> Result<Report>
 where
@@ -135,11 +137,14 @@ where
         tracing::warn!("the tile set has no validation tiles: the last model is kept, unmeasured");
     }
     let steps = setup.steps(device)?;
-    let folder = Folder::open(out, resume)?;
+    let folder = Folder::open(out, begin)?;
+    let resume = begin == Begin::Resume;
     let learner =
         if resume { setup.resumed::<B>(&folder.last(), device)? } else { setup.learner(device)? };
-    crate::config::write_effective(config, &folder.config())?;
     let tracker = Tracker::start(config, out, resume)?;
+    folder.claim(begin)?;
+    crate::config::write_effective(config, &folder.config())?;
+    tracker.iter().try_for_each(|tracker| tracker.write_id(out))?;
     let mut log = Log::open(out, learner.state.step, tracker)?;
     let plan = setup.plan();
     let schedule =

@@ -38,6 +38,19 @@ fn wrong_arguments_are_exit_code_2() {
 }
 
 #[test]
+fn a_folder_that_nobody_may_write_into_is_named_before_any_work() {
+    let place = Place::new();
+    for stage in
+        [&["polygonize", "scores.tif"][..], &["infer", "a.tif", "--model", "m.safetensors"]]
+    {
+        // Of the kernel: not even root makes files there.
+        let ran = place.run(&[stage, &["-o", "/sys/out.geojson"]].concat());
+        let error = ran.error();
+        assert!(error.contains("/sys/out.geojson: expected a folder that may be"), "{error}");
+    }
+}
+
+#[test]
 fn a_missing_configuration_file_is_named() {
     for (stage, needed) in CONFIGURED {
         let place = Place::new();

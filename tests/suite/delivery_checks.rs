@@ -300,6 +300,16 @@ fn conflate_tells_matched_changed_new_and_missing_apart() {
 }
 
 #[test]
+fn texts_that_a_shapefile_cuts_are_counted() {
+    let place = Place::new();
+    let long = "n".repeat(300);
+    write(&place, "a.gpkg", 32645, &[(&long, 0.9, "s", house(0.0, 0.0, 20.0))]);
+    write(&place, "b.gpkg", 32645, &[("b", 0.8, "t", house(100.0, 0.0, 20.0))]);
+    let ran = place.run(&["merge", "a.gpkg", "b.gpkg", "-o", "all.shp"]);
+    assert!(ran.stderr.contains("all.shp: 1 texts cut to 254 bytes"), "{}", ran.stderr);
+}
+
+#[test]
 fn an_option_out_of_range_leaves_nothing() {
     let place = Place::new();
     overlapping_scenes(&place);

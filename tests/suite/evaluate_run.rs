@@ -64,6 +64,25 @@ const TRUTH: [[f64; 4]; 3] =
     [[10.0, 10.0, 20.0, 20.0], [50.0, 10.0, 20.0, 20.0], [10.0, 60.0, 20.0, 20.0]];
 
 #[test]
+fn degrees_are_not_compared_with_coordinates_of_nobody_knows_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let without = folder.path().join("truth.gpkg");
+    let mut writer = LayerWriter::create(&without, "buildings", None, &[]).unwrap();
+    writer.push(&building([10.0, 10.0, 20.0, 20.0]), &[]).unwrap();
+    writer.finish().unwrap();
+    let with = write_vectors(&folder.path().join("found.gpkg"), &[[10.0, 10.0, 20.0, 20.0]]);
+    let judged = |truth: VectorSource, predicted: VectorSource| {
+        let inputs = SceneInputs { truth, predicted: Some(predicted), ..SceneInputs::default() };
+        run(&EvalOptions { scenes: vec![inputs], ..EvalOptions::default() }, Progress::Hidden)
+    };
+    let source = VectorSource::file(&without);
+    for outcome in [judged(source.clone(), with.clone()), judged(with, source)] {
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.contains("ogr2ogr -a_srs"), "{error}");
+    }
+}
+
+#[test]
 fn vectors_scores_and_mask_of_one_scene_give_the_metrics_counted_by_hand() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

@@ -126,6 +126,47 @@ fn the_winner_beats_haze_and_specks_and_the_pipeline_scores_what_was_promised() 
 }
 
 #[test]
+fn masks_are_tried_as_they_are_polygonized_and_only_where_the_scene_has_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mut inputs = scene(folder.path());
+    let open = |name: &str| geoseg::geo::Band::open(at(name)).unwrap();
+    let band = open("scores.tif");
+    let scores = band.read_u8(geoseg::geo::Window::whole(SIDE, SIDE)).unwrap();
+    let mask: Vec<u8> = scores.iter().map(|score| u8::from(*score >= 200)).collect();
+    write_geotiff(&at("mask.tif"), band.grid(), 1, &mask, None, Compression::Deflate).unwrap();
+    inputs.scores = Some(at("mask.tif"));
+    // Data in the left half alone.
+    let pixels: Vec<u8> =
+        (0..3 * SIDE * SIDE).map(|i| if i % SIDE < SIDE / 2 { 90 } else { 0 }).collect();
+    let image = at("scene.tif");
+    write_geotiff(&image, band.grid(), 3, &pixels, Some(0.0), Compression::Deflate).unwrap();
+    for image in [None, Some(image)] {
+        let inputs = SceneInputs { scene: image, ..inputs.clone() };
+        let options = TuneOptions {
+            scenes: vec![inputs.clone()],
+            thresholds: vec![0.5],
+            min_areas_m2: vec![0.0],
+            openings_m: vec![0.0],
+            closings_m: vec![0.0],
+            ..TuneOptions::default()
+        };
+        let tried = tune::run(&options, Progress::Hidden).unwrap().best;
+        let settings = PolygonizeOptions { min_area_m2: 0.0, ..PolygonizeOptions::default() };
+        let found = at("found.gpkg");
+        let (auto, shown) = (OutputCrs::Auto, Progress::Hidden);
+        polygonize::run(&at("mask.tif"), &settings, &found, auto, true, "t", shown).unwrap();
+        let predicted = Some(VectorSource::file(found));
+        let scenes = vec![SceneInputs { predicted, scores: None, ..inputs.clone() }];
+        let judged =
+            run(&EvalOptions { scenes, ..EvalOptions::default() }, Progress::Hidden).unwrap();
+        assert_eq!(judged.total.buildings.unwrap(), tried.buildings);
+        let houses = if inputs.scene.is_some() { 8 } else { 16 };
+        assert_eq!(tried.buildings.true_positive + tried.buildings.false_negative, houses);
+    }
+}
+
+#[test]
 fn scenes_without_scores_and_values_out_of_range_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let inputs = scene(folder.path());

@@ -329,6 +329,23 @@ fn the_program_exports_a_model_with_its_card() {
 }
 
 #[test]
+fn a_model_is_not_replaced_by_its_export() {
+    let place = Place::new();
+    let path = place.path().join("model.safetensors");
+    save(&path, &small("fpn"), &settled(&small("fpn")));
+    let before = std::fs::read(&path).unwrap();
+    for line in [
+        "weights export model.safetensors --format safetensors -o ./model.safetensors --overwrite",
+        "weights import model.safetensors --encoder efficientnet-b0 -o model.safetensors --overwrite",
+        "weights average model.safetensors model.safetensors -o model.safetensors --overwrite",
+    ] {
+        let ran = place.run(&line.split(' ').collect::<Vec<_>>());
+        assert!(ran.error().contains("an output beside the inputs"), "{}", ran.stderr);
+    }
+    assert!(std::fs::read(&path).unwrap() == before);
+}
+
+#[test]
 fn what_cannot_be_exported_is_one_clear_error() {
     let place = Place::new();
     let spec = small("fpn");

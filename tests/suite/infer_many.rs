@@ -109,6 +109,32 @@ fn differences(a: &[f32], b: &[f32]) -> f64 {
 }
 
 #[test]
+fn pixels_that_the_decoder_made_up_are_warned_of_once() {
+    let place = Place::new();
+    model(&place, "m.safetensors", 1, 0.3);
+    let path = place.path().join("town.tif");
+    let driver = gdal::DriverManager::get_driver_by_name("GTiff").unwrap();
+    let options = ["COMPRESS=JPEG", "TILED=YES", "PHOTOMETRIC=YCBCR"].into_iter().collect();
+    gdal::Dataset::open(SCENE).unwrap().create_copy(&driver, &path, &options).unwrap();
+    let arguments =
+        format!("infer town.tif --device cpu --model m.safetensors {SMALL} --overwrite");
+    let mut arguments: Vec<&str> = arguments.split_whitespace().collect();
+    arguments.extend(["--scores", "scores.tif"]);
+    let warned = || {
+        let ran = place.run(&arguments);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        ran.stderr.matches("town.tif: damaged (").count()
+    };
+    assert_eq!(warned(), 0);
+    // The end of a picture, in the middle of one.
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 2].copy_from_slice(&[0xff, 0xd9]);
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(warned(), 1);
+}
+
+#[test]
 fn several_models_give_the_mean_of_what_each_gives() {
     let place = Place::new();
     model(&place, "a.safetensors", 1, 0.3);
@@ -126,6 +152,30 @@ fn several_models_give_the_mean_of_what_each_gives() {
     let other = infer(&place, &format!("{both} --mean geometric"), "bytes.tif");
     let mean: Vec<f32> = a.iter().zip(&b).map(|(a, b)| (a * a * b).cbrt()).collect();
     assert!(differences(&other, &mean) < 0.51 / 254.0);
+}
+
+#[test]
+fn scenes_of_one_name_are_told_apart_by_their_folders() {
+    let place = Place::new();
+    model(&place, "m.safetensors", 1, 0.3);
+    for folder in ["a", "b", "scores"] {
+        std::fs::create_dir(place.path().join(folder)).unwrap();
+    }
+    std::fs::copy(SCENE, place.path().join("a/x.tif")).unwrap();
+    std::fs::copy(SCENE, place.path().join("b/x.tif")).unwrap();
+    std::fs::copy(SCENE, place.path().join("y.tif")).unwrap();
+    run(
+        &place,
+        &format!(
+            "infer a/x.tif b/x.tif y.tif --device cpu --model m.safetensors --scores scores {SMALL}"
+        ),
+    );
+    let mut names: Vec<_> = std::fs::read_dir(place.path().join("scores")).unwrap().collect();
+    names.retain(|entry| entry.as_ref().unwrap().path().extension().unwrap() == "tif");
+    let mut names: Vec<String> =
+        names.into_iter().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["a_x_scores.tif", "b_x_scores.tif", "y_scores.tif"]);
 }
 
 #[test]

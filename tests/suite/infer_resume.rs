@@ -71,6 +71,37 @@ fn a_killed_run_goes_on_and_ends_with_the_same_bytes() {
 }
 
 #[test]
+fn scored_rows_that_are_not_as_they_were_are_scored_again() {
+    let place = place();
+    let ran = place.run(&arguments("whole.geojson", "whole.tif", &[]));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let read = |name: &str| std::fs::read(place.path().join(name)).unwrap();
+    let folder = place.path().join("b.geojson.unfinished");
+    let strip = folder.join("scene-0/rows_000000000.tif");
+    for damage in ["cut short", "gone"] {
+        let mut command = place.command(&arguments("b.geojson", "b.tif", &["--overwrite"]));
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while !folder.join("scene-0/journal.json").exists() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if !strip.exists() {
+            // It was faster.
+            continue;
+        }
+        match damage {
+            "gone" => std::fs::remove_file(&strip).unwrap(),
+            _ => std::fs::File::options().write(true).open(&strip).unwrap().set_len(100).unwrap(),
+        }
+        let ran = place.run(&arguments("b.geojson", "b.tif", &["--resume", "--overwrite"]));
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        assert!(ran.stderr.contains("scored again"), "{}", ran.stderr);
+        assert!(read("b.geojson") == read("whole.geojson") && read("b.tif") == read("whole.tif"));
+    }
+}
+
+#[test]
 fn work_that_is_there_is_neither_lost_nor_mixed_up() {
     let place = place();
     let folder = place.path().join("b.geojson.unfinished");
@@ -164,7 +195,7 @@ fn outputs_that_would_replace_something_are_refused() {
     }
     let fixed = ["infer", "a/image.tif", "--model", "model.safetensors", "--overwrite"];
     for (more, named) in [
-        (&["b/image.tif", "--scores", "scores"][..], "image_scores.tif"),
+        (&["a/image.tif", "--scores", "scores"][..], "a_image"),
         (&["-o", "same.fgb", "--scores", "same.fgb"], "same.fgb"),
         (&["--scores", "a/image.tif"], "a/image.tif"),
         (&["--scores", "model.safetensors"], "model.safetensors"),

@@ -7,6 +7,7 @@
     reason = "clippy.toml covers tests, not their helpers; a skipped test says why"
 )]
 
+mod antimeridian;
 mod cli_bench;
 mod cli_errors;
 mod cli_help;

@@ -143,6 +143,47 @@ fn a_photo_without_a_usable_mask_is_named() {
 }
 
 #[test]
+fn tiles_of_photos_are_all_different() {
+    let place = photos();
+    let copy = |from: &str, to: &str| {
+        let from = place.path().join("cars").join(from);
+        std::fs::copy(from, place.path().join("cars").join(to)).unwrap();
+    };
+    std::fs::create_dir_all(place.path().join("cars/images")).unwrap();
+    copy("images/car0001_01.jpg", "images/car0001_01_000000_000000.jpg");
+    copy("masks/car0001_01_mask.png", "masks/car0001_01_000000_000000_mask.png");
+    // As large as a tile, a photo has its own name.
+    place.write(
+        "cut.toml",
+        &format!("{DATASET}resize = false\n").replace("tile_px = 32", "tile_px = 60"),
+    );
+    let error = refused(&place, "tiles --config cut.toml -o cut --set tiles.overlap_px=0");
+    assert!(error.contains("car0001_01_000000_000000"), "{error}");
+    std::fs::remove_dir_all(place.path().join("cars/images")).unwrap();
+    std::fs::rename(place.path().join("cars/masks"), place.path().join("cars/images")).unwrap();
+    place.write("alone.toml", &DATASET.replace("cars/masks", "cars/images"));
+    assert!(refused(&place, "tiles --config alone.toml -o alone").contains("masks alone"));
+}
+
+#[test]
+fn outputs_are_neither_each_other_nor_photos() {
+    let place = photos();
+    model(&place);
+    let fixed = "mask cars/images --model run/model.safetensors --device cpu --overwrite";
+    let error = refused(&place, &format!("{fixed} --rle both.csv --sheet both.csv"));
+    assert!(error.contains("both.csv: expected a file for each output"), "{error}");
+    let png = place.path().join("png");
+    std::fs::create_dir(&png).unwrap();
+    let photo = image::open(place.path().join("cars/images/car0001_01.jpg")).unwrap();
+    photo.save(png.join("a.png")).unwrap();
+    let error = refused(
+        &place,
+        "mask png --model run/model.safetensors --device cpu --overwrite --cutouts png",
+    );
+    assert!(error.contains("png/a.png: expected an output beside the inputs"), "{error}");
+}
+
+#[test]
 fn a_gif_with_a_palette_is_a_mask() {
     // 2 x 1 px: white, black; the palette begins with white.
     let gif = [

@@ -45,6 +45,37 @@ fn write_village(folder: &Path, nodata: Option<f64>) -> PathBuf {
 }
 
 #[test]
+fn what_a_mask_of_the_file_covers_is_no_building() {
+    let folder = tempfile::tempdir().unwrap();
+    let grid = utm_grid(60, 40);
+    let house = |i: usize| (10..50).contains(&(i % 60)) && (10..30).contains(&(i / 60));
+    let bytes: Vec<u8> = (0..60 * 40).map(|i| if house(i) { 200 } else { 0 }).collect();
+    let options = PolygonizeOptions::exact(0.5);
+    for (name, nodata) in [("scores.tif", Some(255.0)), ("mask.tif", None)] {
+        let path = folder.path().join(name);
+        write_geotiff(&path, &grid, 1, &bytes, nodata, Compression::Deflate).unwrap();
+        // A mask beside the file: its left half is nowhere.
+        let options_of_gdal = gdal::DatasetOptions {
+            open_flags: gdal::GdalOpenFlags::GDAL_OF_UPDATE,
+            ..gdal::DatasetOptions::default()
+        };
+        let dataset = gdal::Dataset::open_ex(&path, options_of_gdal).unwrap();
+        let mut band = dataset.rasterband(1).unwrap();
+        band.create_mask_band(true).unwrap();
+        let there = (0..60 * 40).map(|i| if i % 60 < 30 { 0 } else { 255 }).collect();
+        let mut buffer = gdal::raster::Buffer::new((60, 40), there);
+        band.open_mask_band().unwrap().write((0, 0), (60, 40), &mut buffer).unwrap();
+        drop(dataset);
+        let out = folder.path().join("out.gpkg");
+        let crs = OutputCrs::Native;
+        run(&path, &options, &out, crs, true, name, Progress::Hidden).unwrap();
+        let found = read_footprints(&VectorSource::file(&out), None).unwrap().polygons;
+        let area: f64 = found.iter().map(Area::unsigned_area).sum();
+        assert!((area - 20.0 * 20.0 * 0.09).abs() < 1e-6, "{name}: {area}");
+    }
+}
+
+#[test]
 fn geojson_follows_rfc_7946() {
     let folder = tempfile::tempdir().unwrap();
     let scores = write_village(folder.path(), Some(255.0));

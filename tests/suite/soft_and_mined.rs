@@ -125,6 +125,27 @@ fn write_model(path: &Path, arch: &str) {
 }
 
 #[test]
+fn a_set_is_not_mined_onto_itself() {
+    let place = place();
+    ok(&place, &["tiles", "--config", "soft.toml", "-o", "tiles"]);
+    write_model(&place.path().join("m.safetensors"), "carvana-cnn");
+    let ran = place.run(&[
+        "mine",
+        "--tiles",
+        "tiles",
+        "--model",
+        "m.safetensors",
+        "-o",
+        "./tiles",
+        "--overwrite",
+        "--device",
+        "cpu",
+    ]);
+    assert!(ran.error().contains("--output"), "{}", ran.stderr);
+    assert!(TileSet::open(place.path().join("tiles")).is_ok());
+}
+
+#[test]
 fn surely_empty_tiles_become_background_and_can_be_trained_on() {
     let place = place();
     ok(&place, &["tiles", "--config", "soft.toml", "-o", "tiles"]);

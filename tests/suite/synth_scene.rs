@@ -55,6 +55,20 @@ fn any_strip_height_and_any_number_of_threads_give_the_same_files() {
 }
 
 #[test]
+fn degrees_need_an_origin_in_degrees_and_a_folder_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("towns");
+    for (epsg, key) in [(4326, "origin"), (5703, "epsg"), (4978, "epsg")] {
+        let options = SynthOptions { epsg, ..options("t") };
+        let error = synth::run(&options, &out, false, Progress::Hidden).unwrap_err().to_string();
+        assert!(error.contains(&format!("`{key}`")), "{error}");
+    }
+    assert!(!out.exists());
+    let options = SynthOptions { epsg: 4326, origin: [85.3, 27.7], ..options("t") };
+    assert!(draw(&options, &out).image.is_file());
+}
+
+#[test]
 fn a_window_is_the_same_whatever_window_it_is_drawn_in() {
     let town = synth::town(&SynthOptions { seed: 3, ..SynthOptions::default() });
     let whole = Frame { col: 900, row: -40, width: 400, height: 300 };

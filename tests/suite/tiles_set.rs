@@ -276,6 +276,97 @@ fn another_configuration_needs_overwrite_and_foreign_files_are_never_touched() {
 }
 
 #[test]
+fn a_set_that_is_replaced_stays_until_the_new_one_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("town.tif");
+    write_scene(&image, &grid(0.0, 0.0, 1024, 1024, 0.5));
+    write_buildings(&folder.path().join("buildings.gpkg"), &lattice(40.0, (500.0, 500.0)), 9.0);
+    let mut config = DatasetConfig {
+        tiles: TilesSection { tile_px: 256, ..TilesSection::default() },
+        scene: vec![entry(folder.path(), "town", SplitChoice::Train)],
+        ..DatasetConfig::default()
+    };
+    let out = folder.path().join("out");
+    run(&config, &out);
+    let before = tree(&out);
+    std::fs::write(out.join("notes.txt"), "mine").unwrap();
+
+    let sound = std::fs::read(&image).unwrap();
+    let mut damaged = sound.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 4096].fill(0xff);
+    std::fs::write(&image, damaged).unwrap();
+    config.tiles.tile_px = 128;
+    tiles::run(&config, &out, true, Progress::Hidden).unwrap_err();
+    let mut after = tree(&out);
+    after.retain(|name, _| before.contains_key(name));
+    assert!(after == before, "the old set is as it was");
+    assert_eq!(TileSet::open(&out).unwrap().info.tile_px, 256);
+
+    // Leave to replace it was given when this was begun.
+    std::fs::write(&image, sound).unwrap();
+    let unbroken = folder.path().join("unbroken");
+    run(&config, &unbroken);
+    run(&config, &out);
+    let mut replaced = tree(&out);
+    assert!(replaced.remove(Path::new("notes.txt")).is_some(), "what is not the set's stays");
+    assert!(replaced == tree(&unbroken));
+}
+
+#[test]
+fn a_run_that_ended_while_its_set_was_moved_is_taken_up() {
+    let (folder, config) = town();
+    let (whole, out) = (folder.path().join("whole"), folder.path().join("out"));
+    run(&config, &whole);
+    let expected = tree(&whole);
+    let work = out.join(".unfinished");
+    std::fs::create_dir_all(&work).unwrap();
+    for name in ["tileset.json", "tiles.gpkg", "contact_sheet.png"] {
+        std::fs::rename(whole.join(name), work.join(name)).unwrap();
+    }
+    for name in ["train", "dataset.toml"] {
+        std::fs::rename(whole.join(name), out.join(name)).unwrap();
+    }
+    assert!(TileSet::open(&out).unwrap_err().to_string().contains("unfinished"));
+    assert!(run(&config, &out).already_complete);
+    assert!(tree(&out) == expected);
+}
+
+#[test]
+fn attributes_in_a_file_of_their_own_are_part_of_the_input() {
+    let (folder, mut config) = town();
+    let footprints = folder.path().join("buildings.shp");
+    let write = |kinds: [&str; 2]| {
+        let mut layer =
+            LayerWriter::create(&footprints, "b", Some(&utm()), &[("kind", FieldKind::Text)])
+                .unwrap();
+        for (kind, x) in kinds.into_iter().zip([X0 + 10.0, X0 + 50.0]) {
+            let rect = Rect::new((x, Y0 + 10.0), (x + 9.0, Y0 + 19.0));
+            layer.push(&Geometry::Polygon(rect.to_polygon()), &[Value::Text(kind)]).unwrap();
+        }
+        layer.finish().unwrap();
+    };
+    write(["house", "shed"]);
+    config.scene[0].footprints.clone_from(&footprints);
+    config.scene[0].filter = Some("kind = 'house'".into());
+    let out = folder.path().join("out");
+    assert_eq!(run(&config, &out).info.scenes[0].footprints, 1);
+    write(["house", "house"]);
+    let error = tiles::run(&config, &out, false, Progress::Hidden).unwrap_err().to_string();
+    assert!(error.contains("--overwrite"), "{error}");
+}
+
+#[test]
+fn a_footprint_of_a_whole_country_needs_no_more_tiles_than_the_scene_has() {
+    let (folder, mut config) = town();
+    write_buildings(&folder.path().join("buildings.gpkg"), &[(-2e5, -2e5)], 4e5);
+    config.tiles.mode = TileMode::Buildings;
+    config.tiles.padding_m = 1e300;
+    let report = run(&config, &folder.path().join("out"));
+    assert!((1..=100).contains(&report.tiles(Split::Train)));
+}
+
+#[test]
 fn a_tile_reads_back_as_it_was_cut_and_its_row_tells_the_truth() {
     let (folder, mut config) = town();
     config.tiles.overlap_px = 8;

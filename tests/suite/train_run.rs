@@ -11,6 +11,7 @@ use geoseg::error::Error;
 use geoseg::interrupt::Interrupt;
 use geoseg::model::efficientnet::Padding;
 use geoseg::model::{ModelSpec, Network, named_tensors, weights};
+use geoseg::output::Begin;
 use geoseg::progress::Progress;
 use geoseg::tiles::TileSet;
 use geoseg::train::batches::Batches;
@@ -28,7 +29,7 @@ fn start(
     config: &TrainConfig,
     set: &TileSet,
     out: &Path,
-    resume: bool,
+    begin: Begin,
     interrupt: &Interrupt,
 ) -> Result<Report, Error> {
     let sources = Sources::of(set.clone());
@@ -38,7 +39,7 @@ fn start(
         &device,
         &sources,
         out,
-        resume,
+        begin,
         &Watch::new(interrupt, Progress::Hidden),
     )
 }
@@ -92,16 +93,55 @@ fn a_training_goes_on_with_the_optimizer_that_it_began_with() {
     let folder = tempfile::tempdir().unwrap();
     let set = tile_set(&folder.path().join("tiles"), 0);
     let out = folder.path().join("run");
-    start(&config(1), &set, &out, false, &Interrupt::default()).unwrap();
+    start(&config(1), &set, &out, Begin::New, &Interrupt::default()).unwrap();
     let mut config = config(2);
     config.optimizer.name = OptimizerName::Rmsprop;
-    let error = start(&config, &set, &out, true, &Interrupt::default()).unwrap_err().to_string();
+    let error =
+        start(&config, &set, &out, Begin::Resume, &Interrupt::default()).unwrap_err().to_string();
     assert!(error.contains("optimizer.name"), "{error}");
     // Without validation tiles there is nothing to wait for.
     config.schedule.kind = ScheduleKind::Plateau;
     let out = folder.path().join("plateau");
-    let error = start(&config, &set, &out, false, &Interrupt::default()).unwrap_err().to_string();
+    let error =
+        start(&config, &set, &out, Begin::New, &Interrupt::default()).unwrap_err().to_string();
     assert!(error.contains("schedule.kind"), "{error}");
+}
+
+#[test]
+fn a_training_is_replaced_only_by_one_that_can_begin() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = tile_set(&folder.path().join("tiles"), 0);
+    let out = folder.path().join("run");
+    start(&config(1), &set, &out, Begin::New, &Interrupt::default()).unwrap();
+    let before = std::fs::read(out.join("model.safetensors")).unwrap();
+    let mut wrong = config(2);
+    wrong.data.crop_px = 4096;
+    start(&wrong, &set, &out, Begin::Anew, &Interrupt::default()).unwrap_err();
+    assert!(std::fs::read(out.join("model.safetensors")).unwrap() == before);
+    // Not even the model that it replaces is lost before it is read.
+    let mut config = config(2);
+    config.model.init = out.join("model.safetensors").to_string_lossy().into_owned();
+    let report = start(&config, &set, &out, Begin::Anew, &Interrupt::default()).unwrap();
+    assert_eq!(report.steps, 2);
+}
+
+#[test]
+fn a_training_does_not_go_on_without_its_average() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = tile_set(&folder.path().join("tiles"), 0);
+    let out = folder.path().join("run");
+    let with_average = |steps: usize| {
+        let mut config = config(steps);
+        config.optimizer.ema_decay = 0.9;
+        config
+    };
+    // One may begin later: with the weights as they are then.
+    start(&config(1), &set, &out, Begin::New, &Interrupt::default()).unwrap();
+    start(&with_average(2), &set, &out, Begin::Resume, &Interrupt::default()).unwrap();
+    std::fs::remove_file(out.join("checkpoints/last/average.safetensors")).unwrap();
+    let error =
+        start(&with_average(3), &set, &out, Begin::Resume, &Interrupt::default()).unwrap_err();
+    assert!(error.to_string().contains("average.safetensors"), "{error}");
 }
 
 /// Trains twice, once with an interruption; the steps of both.
@@ -109,7 +149,7 @@ fn resumed_equals_unbroken(mut config: TrainConfig) -> Vec<StepEntry> {
     let folder = tempfile::tempdir().unwrap();
     let set = tile_set(&folder.path().join("tiles"), 2);
     let unbroken = folder.path().join("unbroken");
-    let report = start(&config, &set, &unbroken, false, &Interrupt::default()).unwrap();
+    let report = start(&config, &set, &unbroken, Begin::New, &Interrupt::default()).unwrap();
     assert_eq!(report.steps, 7);
     assert!(report.best.is_some());
 
@@ -130,7 +170,7 @@ fn resumed_equals_unbroken(mut config: TrainConfig) -> Vec<StepEntry> {
                 std::thread::sleep(Duration::from_millis(2));
             }
         });
-        let error = start(&config, &set, &broken, false, &interrupt).unwrap_err();
+        let error = start(&config, &set, &broken, Begin::New, &interrupt).unwrap_err();
         finished.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(matches!(&error, Error::Interrupted { .. }), "{error}");
         assert!(error.to_string().contains("--resume"), "{error}");
@@ -138,7 +178,7 @@ fn resumed_equals_unbroken(mut config: TrainConfig) -> Vec<StepEntry> {
     assert!(timeless(&broken).len() < timeless(&unbroken).len());
     // Other threads must not change the batches.
     config.data.workers = 3;
-    start(&config, &set, &broken, true, &Interrupt::default()).unwrap();
+    start(&config, &set, &broken, Begin::Resume, &Interrupt::default()).unwrap();
 
     let (expected, got) = (timeless(&unbroken), timeless(&broken));
     assert_eq!(expected.len(), got.len());
@@ -168,7 +208,7 @@ fn a_loss_that_is_not_a_number_stops_with_the_tiles_and_keeps_the_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let set = tile_set(&folder.path().join("tiles"), 0);
     let out = folder.path().join("run");
-    let report = start(&config(1), &set, &out, false, &Interrupt::default()).unwrap();
+    let report = start(&config(1), &set, &out, Begin::New, &Interrupt::default()).unwrap();
     assert_eq!((report.best, report.val_tiles), (None, 0));
     assert!(weights::load::<Flex>(&report.model, &Default::default()).is_ok());
 
@@ -180,7 +220,7 @@ fn a_loss_that_is_not_a_number_stops_with_the_tiles_and_keeps_the_checkpoint() {
     });
     weights::save(&path, &spec, &network, &weights::Provenance::new()).unwrap();
     let before = std::fs::read(&path).unwrap();
-    let error = start(&config(3), &set, &out, true, &Interrupt::default()).unwrap_err();
+    let error = start(&config(3), &set, &out, Begin::Resume, &Interrupt::default()).unwrap_err();
     let Error::NonFiniteLoss { step, tiles, .. } = error else { panic!("{error}") };
     assert_eq!(step, 1);
     assert_eq!(tiles.len(), 2);
@@ -198,11 +238,11 @@ fn training_stops_early_when_validation_no_longer_improves() {
     config.run.validate_every = 1;
     config.run.patience = 2;
     let out = folder.path().join("run");
-    let report = start(&config, &set, &out, false, &Interrupt::default()).unwrap();
+    let report = start(&config, &set, &out, Begin::New, &Interrupt::default()).unwrap();
     assert_eq!(report.ended, Ended::NoBetter);
     assert_eq!(report.steps, 3);
     // The folder is taken now.
-    let error = start(&config, &set, &out, false, &Interrupt::default()).unwrap_err();
+    let error = start(&config, &set, &out, Begin::New, &Interrupt::default()).unwrap_err();
     assert!(error.to_string().contains("--overwrite"), "{error}");
 }
 
@@ -268,7 +308,7 @@ fn a_training_starts_from_a_model_and_takes_over_its_conventions() {
     config.optimizer.learning_rate = 1e-12;
     let out = folder.path().join("all");
     let (spec, tensors) =
-        kept_model(&start(&config, &set, &out, false, &Interrupt::default()).unwrap());
+        kept_model(&start(&config, &set, &out, Begin::New, &Interrupt::default()).unwrap());
     let first: HashMap<_, _> = named_tensors(
         &Network::<Flex>::seeded(&spec, config.run.seed, &Default::default()).unwrap(),
     )
@@ -292,7 +332,7 @@ fn a_training_starts_from_a_model_and_takes_over_its_conventions() {
     config.model.init_scope = InitScope::Encoder;
     let out = folder.path().join("encoder");
     let (_, tensors) =
-        kept_model(&start(&config, &set, &out, false, &Interrupt::default()).unwrap());
+        kept_model(&start(&config, &set, &out, Begin::New, &Interrupt::default()).unwrap());
     let name = "encoder._blocks.5._project_conv.weight";
     assert!(same(&tensors[name], &given[name]));
     let name = "decoder.p5.weight";
@@ -300,12 +340,14 @@ fn a_training_starts_from_a_model_and_takes_over_its_conventions() {
 
     config.model.encoder = "efficientnet-b1".into();
     let out = folder.path().join("wrong");
-    let error = start(&config, &set, &out, false, &Interrupt::default()).unwrap_err().to_string();
+    let error =
+        start(&config, &set, &out, Begin::New, &Interrupt::default()).unwrap_err().to_string();
     assert!(error.contains("start.safetensors") && error.contains("model.encoder"), "{error}");
     config.model.encoder = "efficientnet-b0".into();
     config.model.init_scope = InitScope::All;
     config.model.pyramid_channels = 32;
-    let error = start(&config, &set, &out, false, &Interrupt::default()).unwrap_err().to_string();
+    let error =
+        start(&config, &set, &out, Begin::New, &Interrupt::default()).unwrap_err().to_string();
     assert!(error.contains("decoder.p5.weight"), "{error}");
 }
 
@@ -320,9 +362,9 @@ fn frozen_levels_stay_bit_for_bit_as_they_were_also_after_a_resumption() {
         config.model.init = path.to_str().unwrap().into();
         config.model.freeze_encoder_stages = levels;
         let out = folder.path().join(levels.to_string());
-        start(&config, &set, &out, false, &Interrupt::default()).unwrap();
+        start(&config, &set, &out, Begin::New, &Interrupt::default()).unwrap();
         config.run.steps = 4;
-        let report = start(&config, &set, &out, true, &Interrupt::default()).unwrap();
+        let report = start(&config, &set, &out, Begin::Resume, &Interrupt::default()).unwrap();
         assert_eq!(report.steps, 4);
         let checkpoint = out.join("checkpoints/last/model.safetensors");
         let (_, last) = weights::load::<Flex>(&checkpoint, &Default::default()).unwrap();

@@ -6,6 +6,7 @@ use crate::support::tiny::{TILE_PX, config, tile_set};
 use burn::backend::{Autodiff, Flex};
 use geoseg::config::train::{Loss, TrainConfig};
 use geoseg::interrupt::Interrupt;
+use geoseg::output::Begin;
 use geoseg::progress::Progress;
 use geoseg::tiles::{Labels, TileSet};
 use geoseg::train::batches::{Batch, Batches};
@@ -153,7 +154,7 @@ fn run(config: &TrainConfig, sources: &Sources, out: &Path) -> Vec<StepEntry> {
         &device,
         sources,
         out,
-        false,
+        Begin::New,
         &Watch::new(&interrupt, Progress::Hidden),
     )
     .unwrap();
@@ -201,7 +202,7 @@ fn efficient_fpn_learns_from_all_its_heads_and_other_networks_have_none() {
         &device,
         &sources,
         &out,
-        false,
+        Begin::New,
         &Watch::new(&interrupt, Progress::Hidden),
     );
     let error = error.unwrap_err().to_string();

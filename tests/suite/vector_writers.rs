@@ -5,7 +5,7 @@ use std::path::Path;
 use gdal::spatial_ref::{AxisMappingStrategy, SpatialRef};
 use gdal::vector::{Geometry, LayerAccess, LayerOptions, OGRFieldType, OGRwkbGeometryType};
 use gdal::{Dataset, DriverManager};
-use geo::{Coord, MapCoords, MultiPolygon, Polygon, coord, polygon};
+use geo::{Coord, MapCoords, MultiPolygon, Polygon, Validation, coord, polygon};
 use geoseg::geo::Crs;
 use geoseg::geo::vector::{
     Attribute, FeatureReader, FieldKind, LayerWriter, OutputCrs, Value, VectorSource,
@@ -182,6 +182,34 @@ proptest! {
 
 fn json(path: &Path) -> serde_json::Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn outlines_finer_than_a_centimetre_are_not_rounded_into_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    // A comb whose teeth are 3 mm wide, and a house.
+    let teeth = (0..20).flat_map(|tooth| {
+        let x = 10.0 + f64::from(tooth) * 6e-8;
+        [(x, 1e-6), (x, 3e-7), (x + 3e-8, 3e-7), (x + 3e-8, 1e-6)]
+    });
+    let comb: geo::LineString<f64> =
+        [(10.0, 0.0)].into_iter().chain(teeth).chain([(10.00001, 0.0)]).collect();
+    let comb = Polygon::new(comb, Vec::new());
+    assert!(comb.is_valid());
+    let path = folder.path().join("a.geojson");
+    let wgs84 = Crs::wgs84().unwrap();
+    ours(
+        &path,
+        Some(&wgs84),
+        &[
+            (comb.into(), vec![Attribute::Null; 3]),
+            (court(5.123_456_789, 6.0, 1e-3).into(), vec![Attribute::Null; 3]),
+        ],
+    );
+    let read = rows(&path);
+    assert!(read.iter().all(|(geometry, _)| geometry.is_valid()));
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("5.1234568,") && !text.contains("5.12345678"), "{text}");
 }
 
 #[test]

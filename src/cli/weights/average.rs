@@ -36,6 +36,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    let models = args.models.iter().map(PathBuf::as_path);
+    output::check_distinct(&[Some(&args.output)], models)?;
     output::check_writable(&args.output, args.overwrite)?;
     let weights = weights_of("--weight", &args.weight, args.models.len(), "models")?;
     let mut hashes = Vec::new();

@@ -84,13 +84,11 @@ impl Default for DataSection {
 impl DataSection {
     pub(super) fn validate(&self) -> Result<()> {
         require(self.crop_px >= 32, "data.crop_px", self.crop_px, "at least 32")?;
-        require(self.batch > 0, "data.batch", self.batch, "at least 1")?;
-        require(
-            self.validation_batch > 0,
-            "data.validation_batch",
-            self.validation_batch,
-            "at least 1",
-        )?;
+        for (key, batch) in
+            [("data.batch", self.batch), ("data.validation_batch", self.validation_batch)]
+        {
+            within(key, batch as f64, 1.0, 4096.0)?;
+        }
         require(self.fold >= -1, "data.fold", self.fold, "a fold's number, or -1")?;
         within("data.empty_weight", self.empty_weight, 0.0, 1000.0)?;
         within("data.mined_share", self.mined_share, 0.001, 0.999)?;

@@ -87,7 +87,7 @@ impl OptimizerSection {
         )?;
         within("optimizer.epsilon", self.epsilon, 1e-16, 1.0)?;
         within("optimizer.clip_norm", self.clip_norm, 0.0, 1e9)?;
-        require(self.accumulate > 0, "optimizer.accumulate", self.accumulate, "at least 1")?;
+        within("optimizer.accumulate", self.accumulate as f64, 1.0, 65_536.0)?;
         within("optimizer.ema_decay", self.ema_decay, 0.0, 0.999_999)
     }
 }

@@ -55,6 +55,7 @@ impl RunSection {
             self.epochs,
             "above 0 (or set run.steps)",
         )?;
+        within("run.steps", self.steps as f64, 0.0, 1e9)?;
         within("run.threshold", self.threshold, 1e-6, 1.0 - 1e-6)
     }
 }

@@ -8,6 +8,7 @@ use crate::config::polygonize::PolygonizeOptions;
 use crate::error::{Error, Result};
 use crate::evaluate::SceneInputs;
 use crate::evaluate::buildings::{BuildingCounts, Pair, count, matched, pairs_above};
+use crate::evaluate::pass::validity;
 use crate::evaluate::pixels::Confusion;
 use crate::evaluate::region::{Judged, Region, points_inside};
 use crate::evaluate::scanline::{PixelShape, burn};
@@ -29,7 +30,7 @@ pub(super) fn all(
     let bar = progress.bar("tune", work as u64, "trials");
     let mut sums = vec![(Confusion::default(), BuildingCounts::default()); settings.len()];
     for inputs in &options.scenes {
-        let scene = TuneScene::read(inputs)?;
+        let scene = TuneScene::read(inputs, &options.base)?;
         let parts: Vec<Vec<(Confusion, BuildingCounts)>> = settings
             .par_chunks(areas)
             .map(|group| {
@@ -53,6 +54,10 @@ pub(super) fn all(
 /// A scene in memory.
 struct TuneScene {
     scores: Rows,
+    /// What is tried on it, as far as it is the same in all trials.
+    base: PolygonizeOptions,
+    /// Which pixels count.
+    valid: Vec<bool>,
     grid: Grid,
     /// Labels of the truth.
     labels: Vec<u8>,
@@ -63,7 +68,7 @@ struct TuneScene {
 }
 
 impl TuneScene {
-    fn read(inputs: &SceneInputs) -> Result<Self> {
+    fn read(inputs: &SceneInputs, base: &PolygonizeOptions) -> Result<Self> {
         let path = inputs
             .scores
             .as_ref()
@@ -73,12 +78,17 @@ impl TuneScene {
         let window = Window::whole(grid.width, grid.height);
         let scores = source.read_rows(0, grid.height)?;
         let without_predicted = SceneInputs { predicted: None, ..inputs.clone() };
-        let vectors = read_vectors(&without_predicted, Some(grid.crs.as_ref()))?;
+        let vectors = read_vectors(&without_predicted, Some(&grid))?;
         let aoi = vectors.aoi.map(|aoi| aoi.polygons);
         let region = Region::new(aoi.as_deref(), Some(&grid));
         check_overlap(inputs, &vectors.truth, &region)?;
         let truth = vectors.truth.polygons;
-        let valid: Vec<bool> = scores.scores.iter().map(|&score| score != NODATA).collect();
+        let of_scene = match &inputs.scene {
+            Some(path) => validity(path, &inputs.scene_options, &grid)?,
+            None => None,
+        };
+        let valid = of_scene
+            .unwrap_or_else(|| scores.scores.iter().map(|&score| score != NODATA).collect());
         let to_pixels = grid.transform.invert().unwrap_or(GeoTransform::PIXEL);
         let mut labels = Truth::prepare(&[], aoi.as_deref(), &grid, &TruthOptions::default())?
             .rasterize(&grid, window, &valid)?;
@@ -90,7 +100,18 @@ impl TuneScene {
             judged.counts[index] &= valid[row * grid.width + col];
         }
         let true_pixels = labels.iter().filter(|&&label| is_building(label)).count() as u64;
-        Ok(Self { scores, grid, labels, true_pixels, truth: judged, region, to_pixels })
+        let base = source.fitting(base);
+        Ok(Self {
+            scores,
+            base,
+            valid,
+            grid,
+            labels,
+            true_pixels,
+            truth: judged,
+            region,
+            to_pixels,
+        })
     }
 
     /// Settings that differ in the smallest area alone.
@@ -105,14 +126,17 @@ impl TuneScene {
             opening_m: group[0].opening_m,
             closing_m: group[0].closing_m,
             min_area_m2: least,
-            ..options.base.clone()
+            ..self.base.clone()
         };
         let outlines = polygons_of(&self.scores, &self.grid, &polygonize);
         let pixels: Vec<Confusion> = outlines.iter().map(|o| self.pixels_of(o)).collect();
         let areas_m2: Vec<f64> = outlines.iter().map(|outline| outline.area_m2).collect();
         let polygons: Vec<MultiPolygon<f64>> =
             outlines.into_iter().map(|outline| outline.polygon.into()).collect();
-        let found = self.region.judge(&polygons);
+        let mut found = self.region.judge(&polygons);
+        for (row, col, index) in points_inside(&polygons, &self.grid) {
+            found.counts[index] &= self.valid[row * self.grid.width + col];
+        }
         let pairs = pairs_above(&found.shapes, &self.truth.shapes, options.iou_limit);
         group
             .iter()

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gdal::raster::{GdalDataType, GdalType};
+use gdal::raster::{GdalDataType, GdalType, RasterBand};
 use gdal::{Dataset, Metadata};
 
 use crate::error::{Error, Result};
@@ -21,7 +21,12 @@ pub struct Band {
     grid: Grid,
     dtype: GdalDataType,
     nodata: Option<f64>,
+    /// Whether the file has a mask or an alpha band, which says where there is nothing.
+    masked: bool,
 }
+
+/// What a byte is under a mask.
+const COVERED: u8 = 255;
 
 impl Band {
     /// Opens the first band.
@@ -49,12 +54,14 @@ impl Band {
     }
 
     fn of(dataset: Dataset, number: usize, path: &Path) -> Result<Self> {
-        let (dtype, nodata) = {
+        let (dtype, nodata, flags) = {
             let band = dataset.rasterband(number).map_err(Error::gdal(path))?;
-            (band.band_type(), band.no_data_value())
+            let flags = band.mask_flags().map_err(Error::gdal(path))?;
+            (band.band_type(), band.no_data_value(), flags)
         };
+        let masked = !flags.is_all_valid() && !flags.is_nodata();
         let grid = super::grid_of(&dataset);
-        Ok(Self { dataset, number, path: path.to_owned(), grid, dtype, nodata })
+        Ok(Self { dataset, number, path: path.to_owned(), grid, dtype, nodata, masked })
     }
 
     /// The file.
@@ -92,20 +99,45 @@ impl Band {
         self.dataset.metadata_item(name, "")
     }
 
-    /// Values of a window, row by row.
+    /// Values of a window, row by row; 255 where a mask covers them.
     ///
     /// # Errors
     /// The file is damaged there.
     pub fn read_u8(&self, window: Window) -> Result<Vec<u8>> {
-        self.read_as(window)
+        self.read_uncovered(window, COVERED)
     }
 
-    /// Values of a window, row by row.
+    /// Values of a window, row by row; NaN where a mask covers them.
     ///
     /// # Errors
     /// The file is damaged there.
     pub fn read_f32(&self, window: Window) -> Result<Vec<f32>> {
-        self.read_as(window)
+        self.read_uncovered(window, f32::NAN)
+    }
+
+    /// Where a mask covers a window's values, row by row; `None` where the file has no mask.
+    ///
+    /// # Errors
+    /// The file is damaged there.
+    pub fn covered(&self, window: Window) -> Result<Option<Vec<bool>>> {
+        if !self.masked {
+            return Ok(None);
+        }
+        let band = self.dataset.rasterband(self.number).map_err(Error::gdal(&self.path))?;
+        let mask = band.open_mask_band().map_err(Error::gdal(&self.path))?;
+        let mask: Vec<u8> = self.read_as(&mask, window)?;
+        Ok(Some(mask.into_iter().map(|value| value == 0).collect()))
+    }
+
+    fn read_uncovered<T: GdalType + Copy>(&self, window: Window, instead: T) -> Result<Vec<T>> {
+        let band = self.dataset.rasterband(self.number).map_err(Error::gdal(&self.path))?;
+        let mut values = self.read_as(&band, window)?;
+        if let Some(covered) = self.covered(window)? {
+            for (value, covered) in values.iter_mut().zip(covered) {
+                *value = if covered { instead } else { *value };
+            }
+        }
+        Ok(values)
     }
 
     /// Forgets the decoded blocks that GDAL keeps of this band: for a reader that comes by once.
@@ -124,8 +156,7 @@ impl Band {
         Ok(())
     }
 
-    fn read_as<T: GdalType + Copy>(&self, window: Window) -> Result<Vec<T>> {
-        let band = self.dataset.rasterband(self.number).map_err(Error::gdal(&self.path))?;
+    fn read_as<T: GdalType + Copy>(&self, band: &RasterBand<'_>, window: Window) -> Result<Vec<T>> {
         let size = (window.width, window.height);
         let buffer = band
             .read_as::<T>((window.col as isize, window.row as isize), size, size, None)

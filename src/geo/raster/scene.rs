@@ -175,6 +175,11 @@ impl Scene {
         &self.bands
     }
 
+    /// The value that means "nothing here", of the first band.
+    pub fn nodata(&self) -> Option<f64> {
+        self.dataset.rasterband(self.bands[0]).ok()?.no_data_value()
+    }
+
     /// The file's value type, as GDAL names it (`Byte`, `UInt16`, ...).
     pub fn dtype(&self) -> String {
         self.dtype.name()

@@ -1,6 +1,8 @@
 //! Polygons in degrees, cut where longitude jumps from 180 to -180 (RFC 7946, section 3.1.9).
 
-use geo::{BooleanOps, BoundingRect, LineString, MapCoords, MultiPolygon, Polygon, Rect};
+use geo::{
+    BooleanOps, BoundingRect, LineString, MapCoords, MultiPolygon, Polygon, Rect, unary_union,
+};
 
 /// Half of the way around the Earth, degrees.
 const HALF: f64 = 180.0;
@@ -59,13 +61,35 @@ pub fn cut_all(polygons: MultiPolygon<f64>) -> MultiPolygon<f64> {
     parts.collect()
 }
 
+/// The longitude at the nearest whole number of turns to `near`.
+pub fn turned(longitude: f64, near: f64) -> f64 {
+    longitude - ((longitude - near) / WHOLE).round() * WHOLE
+}
+
+/// Polygons as [`cut`] leaves them at the longitudes of a raster around `middle` that counts on beyond 180 or -180. Parts that lie side
+/// by side again are one.
+pub fn beside(polygons: MultiPolygon<f64>, middle: f64) -> MultiPolygon<f64> {
+    let mut moved = false;
+    let parts = polygons.into_iter().map(|polygon| {
+        let centre = polygon.bounding_rect().map_or(middle, |bounds| bounds.center().x);
+        let shift = turned(centre, middle) - centre;
+        if shift == 0.0 {
+            return polygon;
+        }
+        moved = true;
+        polygon.map_coords(|c| geo::Coord { x: c.x + shift, y: c.y })
+    });
+    let parts: Vec<_> = parts.collect();
+    if moved && parts.len() > 1 { unary_union(&parts) } else { MultiPolygon(parts) }
+}
+
 /// The ring without jumps, its first vertex within half a turn of `near`.
 fn unrolled(ring: &LineString<f64>, near: f64) -> LineString<f64> {
     let mut before = near;
     ring.0
         .iter()
         .map(|c| {
-            before = c.x - ((c.x - before) / WHOLE).round() * WHOLE;
+            before = turned(c.x, before);
             geo::Coord { x: before, y: c.y }
         })
         .collect()
@@ -122,6 +146,24 @@ mod tests {
         let parts = cut(&west).unwrap();
         assert_eq!(longitudes(&parts.0[0]).1, 180.0);
         assert_eq!(longitudes(&parts.0[1]).0, -180.0);
+    }
+
+    #[test]
+    fn halves_on_both_sides_are_one_house_beside_a_raster_that_counts_on() {
+        let house = polygon![(x: 179.9, y: 0.0), (x: 180.2, y: 0.0), (x: 180.2, y: 0.1), (x: 179.9, y: 0.1)];
+        let halves = cut(&house).unwrap();
+        assert_eq!(halves.0.len(), 2);
+        for middle in [180.0, 181.0, -180.0, 540.0] {
+            let whole = beside(halves.clone(), middle);
+            assert_eq!(whole.0.len(), 1, "{middle}");
+            let (west, east) = longitudes(&whole.0[0]);
+            let from = turned(179.9, middle);
+            assert!(
+                (west - from).abs() < 1e-8 && (east - from - 0.3).abs() < 1e-8,
+                "{west} {east}"
+            );
+        }
+        assert_eq!(beside(halves.clone(), 0.0), halves);
     }
 
     proptest! {

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{BufWriter, IntoInnerError, Write};
 use std::path::{Path, PathBuf};
 
-use geo::LineString;
 use geo::winding_order::{Winding, WindingOrder};
+use geo::{LineString, LinesIter, MapCoords, Validation};
 use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Serialize, Serializer};
 use serde_json::json;
@@ -17,6 +17,10 @@ use crate::output::final_name;
 
 /// Seven decimals of a degree are a centimetre; more would be noise.
 const STEPS_A_DEGREE: f64 = 1e7;
+/// For outlines finer than that, which rounded to a centimetre would cross themselves.
+const FINE_STEPS_A_DEGREE: f64 = 1e10;
+/// Degrees: only outlines with a shorter edge need a look whether rounding breaks them.
+const SHORT_EDGE: f64 = 1e-6;
 
 /// A file that grows feature by feature.
 pub(super) struct GeoJson {
@@ -90,7 +94,7 @@ impl GeoJson {
         };
         let feature = Feature {
             properties: Properties { names: &self.names, values },
-            shape: Shape { geometry, in_degrees: self.in_degrees },
+            shape: Shape { geometry, steps: self.in_degrees.then(|| steps_for(geometry)) },
         };
         self.empty = false;
         let written = self.out.write_all(separator).and_then(|()| {
@@ -150,14 +154,35 @@ impl Serialize for Properties<'_> {
     }
 }
 
+/// How finely coordinates in degrees are written.
+fn steps_for(geometry: &geo::Geometry<f64>) -> f64 {
+    let is_short = |line: geo::Line<f64>| line.dx().abs().max(line.dy().abs()) < SHORT_EDGE;
+    let has_short_edge = match geometry {
+        geo::Geometry::Polygon(polygon) => polygon.lines_iter().any(is_short),
+        geo::Geometry::MultiPolygon(polygons) => polygons.lines_iter().any(is_short),
+        _ => false,
+    };
+    if !has_short_edge {
+        return STEPS_A_DEGREE;
+    }
+    let coarse = geometry.map_coords(|c| rounded(c, STEPS_A_DEGREE).into());
+    if coarse.is_valid() || !geometry.is_valid() { STEPS_A_DEGREE } else { FINE_STEPS_A_DEGREE }
+}
+
+fn rounded(corner: geo::Coord<f64>, steps: f64) -> [f64; 2] {
+    // No negative zero.
+    [corner.x, corner.y].map(|degrees| (degrees * steps).round() / steps + 0.0)
+}
+
 struct Shape<'a> {
     geometry: &'a geo::Geometry<f64>,
-    in_degrees: bool,
+    /// To a degree; coordinates are written as they are where there are none.
+    steps: Option<f64>,
 }
 
 impl Serialize for Shape<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let rings = |polygon| Rings { polygon, in_degrees: self.in_degrees };
+        let rings = |polygon| Rings { polygon, steps: self.steps };
         let mut shape = serializer.serialize_struct("Geometry", 2)?;
         match self.geometry {
             geo::Geometry::Polygon(polygon) => {
@@ -178,7 +203,7 @@ impl Serialize for Shape<'_> {
 /// Outer ring anticlockwise, holes clockwise.
 struct Rings<'a> {
     polygon: &'a geo::Polygon<f64>,
-    in_degrees: bool,
+    steps: Option<f64>,
 }
 
 impl Serialize for Rings<'_> {
@@ -188,7 +213,7 @@ impl Serialize for Rings<'_> {
         serializer.collect_seq(outer.chain(holes).map(|(ring, order)| Ring {
             corners: ring,
             reversed: ring.winding_order().is_some_and(|found| found != order),
-            in_degrees: self.in_degrees,
+            steps: self.steps,
         }))
     }
 }
@@ -196,18 +221,14 @@ impl Serialize for Rings<'_> {
 struct Ring<'a> {
     corners: &'a LineString<f64>,
     reversed: bool,
-    in_degrees: bool,
+    steps: Option<f64>,
 }
 
 impl Serialize for Ring<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let place = |corner: &geo::Coord<f64>| {
-            let [x, y] = [corner.x, corner.y];
-            if !self.in_degrees {
-                return [x, y];
-            }
-            // No negative zero.
-            [x, y].map(|degrees| (degrees * STEPS_A_DEGREE).round() / STEPS_A_DEGREE + 0.0)
+        let place = |corner: &geo::Coord<f64>| match self.steps {
+            Some(steps) => rounded(*corner, steps),
+            None => [corner.x, corner.y],
         };
         if self.reversed {
             serializer.collect_seq(self.corners.0.iter().rev().map(place))

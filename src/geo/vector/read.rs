@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use geo::{Area, MakeValid, Validation, unary_union};
 use serde::{Deserialize, Serialize};
 
-use super::antimeridian::cut_all;
+use super::antimeridian::{beside, cut_all};
 use super::features::FeatureReader;
 use crate::error::Result;
 use crate::geo::crs::{Crs, Reprojection};
+use crate::geo::grid::Grid;
 
 /// Where polygons come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +44,17 @@ pub struct Footprints {
     pub dropped: usize,
 }
 
+impl Footprints {
+    /// At the longitudes of `grid`, if these go on beyond 180 or -180.
+    #[must_use]
+    pub fn beside(mut self, grid: &Grid) -> Self {
+        if let Some(middle) = grid.middle_beyond_180() {
+            self.polygons = self.polygons.into_iter().map(|shape| beside(shape, middle)).collect();
+        }
+        self
+    }
+}
+
 /// Reads polygons, in `to`'s coordinates where given.
 ///
 /// # Errors
@@ -59,8 +71,10 @@ pub fn read_footprints(source: &VectorSource, to: Option<&Crs>) -> Result<Footpr
             footprints.dropped += 1;
             return Ok(());
         };
-        footprints.repaired += usize::from(!shape.is_valid());
-        let Some(shape) = mended(shape) else {
+        let is_valid = shape.is_valid();
+        footprints.repaired += usize::from(!is_valid);
+        let shape = if is_valid { with_area(shape) } else { mend(&shape) };
+        let Some(shape) = shape else {
             footprints.dropped += 1;
             return Ok(());
         };
@@ -88,9 +102,14 @@ pub fn brought(
 
 /// Polygons without crossing rings; the ground that any part covers. `None` where no area is left.
 pub fn mended(polygons: geo::MultiPolygon<f64>) -> Option<geo::MultiPolygon<f64>> {
-    if polygons.is_valid() {
-        return (polygons.unsigned_area() > 0.0).then_some(polygons);
-    }
+    if polygons.is_valid() { with_area(polygons) } else { mend(&polygons) }
+}
+
+fn with_area(polygons: geo::MultiPolygon<f64>) -> Option<geo::MultiPolygon<f64>> {
+    (polygons.unsigned_area() > 0.0).then_some(polygons)
+}
+
+fn mend(polygons: &geo::MultiPolygon<f64>) -> Option<geo::MultiPolygon<f64>> {
     let parts = polygons.iter().filter_map(|polygon| {
         if polygon.is_valid() { Some(polygon.clone().into()) } else { polygon.make_valid().ok() }
     });
@@ -99,7 +118,7 @@ pub fn mended(polygons: geo::MultiPolygon<f64>) -> Option<geo::MultiPolygon<f64>
     if !valid.is_valid() {
         valid = unary_union(&valid);
     }
-    (valid.unsigned_area() > 0.0).then_some(valid)
+    with_area(valid)
 }
 
 /// The areal part of a geometry that is worth mending.

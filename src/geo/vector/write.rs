@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use geo::BoundingRect;
+
 use super::antimeridian;
 use super::flatgeobuf::FlatGeobuf;
 use super::format::Format;
@@ -42,10 +44,15 @@ pub enum Value<'a> {
 pub struct LayerWriter {
     sink: Sink,
     way: Option<Reprojection>,
+    /// From the polygons' CRS to that of the file.
+    ends: Option<(Crs, Crs)>,
     in_degrees: bool,
     in_web_tiles: bool,
     path: PathBuf,
 }
+
+/// In the units of a projected CRS, a building that is wider jumps from one end of the world to the other.
+const WIDEST: f64 = 1e6;
 
 /// Half the side of the world in web Mercator.
 const WEB_MERCATOR_M: f64 = 20_037_508.35;
@@ -93,6 +100,7 @@ impl LayerWriter {
             _ => None,
         };
         let in_degrees = target.as_ref().is_some_and(Crs::is_geographic);
+        let ends = way.as_ref().and_then(|_| crs.cloned().zip(target.clone()));
         let crs = target.as_ref();
         let sink = match format {
             Format::GeoParquet => Sink::Parquet(Box::new(GeoParquet::create(path, crs, fields)?)),
@@ -103,7 +111,8 @@ impl LayerWriter {
             Format::GeoJsonLines => Sink::GeoJson(GeoJson::create_lines(path, crs, fields)?),
             _ => Sink::Ogr(OgrLayer::create(path, format, layer_name, crs, fields)?),
         };
-        Ok(Self { sink, way, in_degrees, in_web_tiles: format.is_tiles(), path: path.to_owned() })
+        let in_web_tiles = format.is_tiles();
+        Ok(Self { sink, way, ends, in_degrees, in_web_tiles, path: path.to_owned() })
     }
 
     /// A style of QGIS (QML) that travels with the features where the format has a place for it
@@ -146,19 +155,21 @@ impl LayerWriter {
             return Ok(Cow::Borrowed(geometry));
         }
         let mut placed = Vec::with_capacity(polygons.len());
-        for polygon in polygons {
+        for original in polygons {
             let polygon = match &self.way {
-                Some(way) => Cow::Owned(way.polygon(polygon).map_err(|problem| {
-                    let hint = "choose another one with --crs";
-                    Error::input(
-                        &self.path,
-                        "buildings where its CRS is defined",
-                        problem.to_string(),
-                        hint,
-                    )
-                })?),
-                None => Cow::Borrowed(polygon),
+                Some(way) => {
+                    Cow::Owned(way.polygon(original).map_err(|problem| self.undefined(&problem))?)
+                }
+                None => Cow::Borrowed(original),
             };
+            if let (Some((from, to)), false) = (&self.ends, self.in_degrees)
+                && polygon.bounding_rect().is_some_and(|bounds| bounds.width() > WIDEST)
+            {
+                let halves =
+                    halves(original, from, to).map_err(|problem| self.undefined(&problem))?;
+                placed.extend(halves);
+                continue;
+            }
             let beyond =
                 |c: geo::Coord<f64>| c.x.abs() > WEB_MERCATOR_M || c.y.abs() > WEB_MERCATOR_M;
             if self.in_web_tiles && polygon.exterior().0.iter().any(|corner| beyond(*corner)) {
@@ -180,6 +191,12 @@ impl LayerWriter {
         }))
     }
 
+    fn undefined(&self, problem: &Error) -> Error {
+        let (expected, hint) =
+            ("buildings where its CRS is defined", "choose another one with --crs");
+        Error::input(&self.path, expected, problem.to_string(), hint)
+    }
+
     /// Writes what is left and closes the file.
     ///
     /// # Errors
@@ -192,6 +209,15 @@ impl LayerWriter {
             Sink::GeoJson(file) => file.finish(),
         }
     }
+}
+
+/// The parts of a polygon on both sides of the antimeridian, which is where the CRS `to` ends.
+fn halves(polygon: &geo::Polygon<f64>, from: &Crs, to: &Crs) -> Result<Vec<geo::Polygon<f64>>> {
+    let wgs84 = Crs::wgs84()?;
+    let in_degrees = Reprojection::new(from, &wgs84)?.polygon(polygon)?;
+    let parts = antimeridian::cut(&in_degrees).map_or_else(|| vec![in_degrees], |parts| parts.0);
+    let way = Reprojection::new(&wgs84, to)?;
+    parts.iter().map(|part| way.polygon(part)).collect()
 }
 
 /// Names that differ from each other and from `taken`, whatever their case: with a number behind where need be.

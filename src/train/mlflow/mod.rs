@@ -19,7 +19,7 @@ use self::server::{Metric, Problem, Server};
 use super::log::{Entry, now_s};
 use crate::config::train::TrainConfig;
 use crate::error::{Error, Result};
-use crate::output::write_whole;
+use crate::output::write_json;
 
 /// How a run ended, in MLflow's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,7 @@ pub(super) const FILE: &str = "mlflow.json";
 /// A run on a server.
 #[derive(Debug)]
 pub(super) struct Tracker {
+    run: Reference,
     /// The last step that the server has, by metric.
     sent: HashMap<String, usize>,
     sender: Sender<Message>,
@@ -94,8 +95,6 @@ impl Tracker {
             Some(known) => known,
             None => (begun(&server, config).map_err(refused)?, HashMap::new()),
         };
-        let text = serde_json::to_string_pretty(&run).map_err(|e| Error::io(&path)(e.into()))?;
-        write_whole(&path, text.as_bytes(), true)?;
         tracing::info!(
             "MLflow: {}/#/experiments/{}/runs/{}",
             section.mlflow.trim_end_matches('/'),
@@ -103,8 +102,17 @@ impl Tracker {
             run.run_id
         );
         let (sender, receiver) = channel();
-        let thread = std::thread::spawn(move || send(&server, &run.run_id, &receiver));
-        Ok(Some(Self { sent, sender, thread }))
+        let id = run.run_id.clone();
+        let thread = std::thread::spawn(move || send(&server, &id, &receiver));
+        Ok(Some(Self { run, sent, sender, thread }))
+    }
+
+    /// Writes into `folder` which run this is.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub(super) fn write_id(&self, folder: &Path) -> Result<()> {
+        write_json(&folder.join(FILE), &self.run, true)
     }
 
     /// Hands an entry over, without waiting. What the server has already is left out.

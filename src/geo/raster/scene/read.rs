@@ -4,6 +4,7 @@ use gdal::raster::{GdalType, RasterBand, ResampleAlg};
 
 use super::{Mask, Scene};
 use crate::error::{Error, Result};
+use crate::geo::failures;
 use crate::geo::grid::{Grid, Window};
 
 /// Longest side, px, of the decimated copy from which an automatic value range is taken.
@@ -40,7 +41,8 @@ impl Scene {
             ));
         }
         let in_file = self.turn.window(window, (grid.width, grid.height));
-        Ok(self.turn.pixels(self.read_lying(&self.turn.grid(grid), in_file)?))
+        let pixels = failures::read(&self.path, || self.read_lying(&self.turn.grid(grid), in_file));
+        Ok(self.turn.pixels(pixels?))
     }
 
     /// Reads a window of `grid`, which spans the file's extent, as the file has it.

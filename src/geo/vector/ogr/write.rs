@@ -14,12 +14,16 @@ use crate::geo::dataset::{close_checked, init};
 use crate::geo::vector::format::Format;
 use crate::geo::vector::write::{FieldKind, Value, distinct};
 use crate::geo::written;
+use crate::output::final_name;
 
 /// From a district on one screen to single buildings; tiles beyond are scaled up by whoever shows them.
 const TILE_ZOOMS: [&str; 2] = ["MINZOOM=11", "MAXZOOM=16"];
 
 /// Names of attributes are cut to this many characters in a Shapefile.
 const SHAPEFILE_NAME: usize = 10;
+
+/// Longer texts are cut to this many bytes in a Shapefile.
+const SHAPEFILE_TEXT: usize = 254;
 
 /// Names that would be cut to something that nobody understands.
 const SHORT_NAMES: [(&str, &str); 5] = [
@@ -62,8 +66,9 @@ pub(in crate::geo::vector) struct OgrLayer {
     layer_name: String,
     path: PathBuf,
     transaction: bool,
-    /// Whether the format keeps styles.
-    keeps_style: bool,
+    format: Format,
+    /// Texts that the format cuts.
+    texts_cut: usize,
     style: Option<String>,
 }
 
@@ -125,13 +130,14 @@ impl OgrLayer {
             layer_name: layer_name.to_owned(),
             path: path.to_owned(),
             transaction,
-            keeps_style: format == Format::GeoPackage,
+            format,
+            texts_cut: 0,
             style: None,
         })
     }
 
     pub(in crate::geo::vector) fn set_style(&mut self, qml: String) {
-        self.style = self.keeps_style.then_some(qml);
+        self.style = (self.format == Format::GeoPackage).then_some(qml);
     }
 
     pub(in crate::geo::vector) fn push(
@@ -139,6 +145,11 @@ impl OgrLayer {
         geometry: &geo::Geometry<f64>,
         values: &[Value<'_>],
     ) -> Result<()> {
+        if self.format == Format::Shapefile {
+            let too_long =
+                |value: &&Value| matches!(value, Value::Text(text) if text.len() > SHAPEFILE_TEXT);
+            self.texts_cut += values.iter().filter(too_long).count();
+        }
         written(&self.path, || self.push_gdal(geometry, values))
     }
 
@@ -165,6 +176,13 @@ impl OgrLayer {
 
     /// Writes what is left and closes the file.
     pub(in crate::geo::vector) fn finish(self) -> Result<()> {
+        if self.texts_cut > 0 {
+            let (path, count) = (final_name(&self.path), self.texts_cut);
+            let path = path.display();
+            tracing::warn!(
+                "{path}: {count} texts cut to {SHAPEFILE_TEXT} bytes, the most that a Shapefile holds"
+            );
+        }
         let mut dataset = self.layer.dataset;
         if self.transaction {
             written(&self.path, || {
