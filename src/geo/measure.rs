@@ -33,6 +33,45 @@ impl AreaMeter {
     }
 }
 
+impl AreaMeter {
+    /// Metres per unit along the axes of the CRS over a rectangle of some metres: their product is that of its area, their ratio that of
+    /// its sides.
+    pub fn metres_per_unit(&self, rect: geo::Rect<f64>) -> (f64, f64) {
+        let (min, max) = (rect.min(), rect.max());
+        let corners = [(min.x, min.y), (max.x, min.y), (max.x, max.y), (min.x, max.y)];
+        let in_degrees = self.to_degrees.as_ref().and_then(|way| {
+            let [a, b, c, d] = corners.map(|(x, y)| way.point(x, y));
+            Some([a.ok()?, b.ok()?, c.ok()?, d.ok()?])
+        });
+        let of_place = in_degrees.and_then(|[a, b, c, d]| {
+            let square = geo::Polygon::new([a, b, c, d].into_iter().collect(), Vec::new());
+            let scale = square.geodesic_area_signed().abs() / (rect.width() * rect.height());
+            let along_x = (short_m(a, b) + short_m(d, c)) / rect.width();
+            let along_y = (short_m(a, d) + short_m(b, c)) / rect.height();
+            let ratio = along_x / along_y;
+            let metres = ((scale * ratio).sqrt(), (scale / ratio).sqrt());
+            let good = |metres: f64| metres.is_finite() && metres > 0.0;
+            (good(metres.0) && good(metres.1)).then_some(metres)
+        });
+        of_place.unwrap_or(self.unit_m)
+    }
+}
+
+/// WGS 84: half the larger axis, metres, and the square of the eccentricity.
+const SEMI_MAJOR_M: f64 = 6_378_137.0;
+const ECCENTRICITY_2: f64 = 0.006_694_379_990_14;
+
+/// Metres between two longitudes and latitudes that lie some metres apart.
+fn short_m(a: (f64, f64), b: (f64, f64)) -> f64 {
+    let latitude = f64::midpoint(a.1, b.1).to_radians();
+    let w = 1.0 - ECCENTRICITY_2 * latitude.sin().powi(2);
+    let turn = b.0 - a.0;
+    let turn = turn - (turn / 360.0).round() * 360.0;
+    let east_m = SEMI_MAJOR_M / w.sqrt() * latitude.cos() * turn.to_radians();
+    let north_m = SEMI_MAJOR_M * (1.0 - ECCENTRICITY_2) / (w * w.sqrt()) * (b.1 - a.1).to_radians();
+    east_m.hypot(north_m)
+}
+
 /// Ground metres per unit of a CRS, place by place. Belongs to the thread that made it.
 pub struct LocalScale {
     crs: Option<Crs>,
@@ -85,6 +124,22 @@ mod tests {
         let (x, _) = scale.at(0.0, 8_399_738.0); // 60 N
         assert!((x - 0.5).abs() < 2e-3, "{x}");
         assert_eq!(LocalScale::new(None).at(5.0, 5.0), (1.0, 1.0));
+    }
+
+    #[test]
+    fn metres_along_the_axes_are_geodesic() {
+        use geo::{Distance, Geodesic, Point};
+        for latitude in [-80.0, -16.5, 0.1, 45.0, 71.0] {
+            let rect = geo::Rect::new((179.9999, latitude), (180.0003, latitude + 2e-4));
+            let meter = AreaMeter::new(Crs::wgs84().ok().as_ref(), 0.0, 0.0);
+            let (x, y) = meter.metres_per_unit(rect);
+            let at = |x: f64, y: f64| Point::new(x, y);
+            let (low, high) = (at(179.9999, latitude), at(180.0003, latitude));
+            let east_m = Geodesic.distance(low, high) / 4e-4;
+            let north_m = Geodesic.distance(low, at(179.9999, latitude + 2e-4)) / 2e-4;
+            assert!((x / east_m - 1.0).abs() < 1e-4, "{latitude}: {x} {east_m}");
+            assert!((y / north_m - 1.0).abs() < 1e-4, "{latitude}: {y} {north_m}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use geo::{Area, BoundingRect, Centroid, Distance, Geodesic, LinesIter, Point};
+use geo::{Area, BoundingRect, Centroid, LinesIter};
 
 use crate::geo::measure::AreaMeter;
 use crate::geo::{Crs, Grid, Reprojection};
@@ -58,33 +58,20 @@ impl Meter {
         Self { area: AreaMeter::new(grid.crs.as_ref(), x, y), to_degrees }
     }
 
-    /// Metres along x by metres along y around `(x, y)`, along the axes of the CRS, whichever way pixels lie.
-    fn ratio(&self, (x, y): (f64, f64), (dx, dy): (f64, f64)) -> Option<f64> {
-        let way = self.to_degrees.as_ref()?;
-        let at = |x, y| way.point(x, y).ok().map(|(x, y)| Point::new(x, y));
-        let along_x = Geodesic.distance(at(x - dx, y)?, at(x + dx, y)?) / dx;
-        let along_y = Geodesic.distance(at(x, y - dy)?, at(x, y + dy)?) / dy;
-        let ratio = along_x / along_y;
-        (ratio.is_finite() && ratio > 0.0).then_some(ratio)
-    }
-
     fn measure(&self, polygon: &geo::Polygon<f64>, grid: &Grid) -> Option<Measures> {
         let centre = polygon.bounding_rect()?.center();
         let g = &grid.transform.0;
         let half = |a: f64, b: f64| 0.5 * SCALE_SQUARE_PX * (a.abs() + b.abs());
         let (dx, dy) = (half(g[1], g[2]), half(g[4], g[5]));
         let corners = ((centre.x - dx, centre.y - dy), (centre.x + dx, centre.y + dy));
-        let square = geo::Rect::new(corners.0, corners.1).to_polygon();
-        let scale = self.area.area_m2(&square) / square.unsigned_area();
-        let ratio = self.ratio((centre.x, centre.y), (dx, dy)).unwrap_or(1.0);
-        // Metres along the axes: their product is the scale.
-        let metres = ((scale * ratio).sqrt(), (scale / ratio).sqrt());
+        // Along the axes of the CRS, whichever way the pixels lie.
+        let metres = self.area.metres_per_unit(geo::Rect::new(corners.0, corners.1));
         let walls = polygon.lines_iter().map(|line| {
             ((line.end.x - line.start.x) * metres.0, (line.end.y - line.start.y) * metres.1)
         });
         let walls: Vec<(f64, f64)> = walls.collect();
         Some(Measures {
-            area_m2: polygon.unsigned_area() * scale,
+            area_m2: polygon.unsigned_area() * metres.0 * metres.1,
             perimeter_m: walls.iter().map(|(x, y)| x.hypot(*y)).sum(),
             orientation_deg: orientation_deg(&walls),
             id: id_of(polygon, self.to_degrees.as_ref()),

@@ -189,7 +189,7 @@ fn outlines_finer_than_a_centimetre_are_not_rounded_into_each_other() {
     let folder = tempfile::tempdir().unwrap();
     // A comb whose teeth are 3 mm wide, and a house.
     let teeth = (0..20).flat_map(|tooth| {
-        let x = 10.0 + f64::from(tooth) * 6e-8;
+        let x = 10.0 + 2e-8 + f64::from(tooth) * 6e-8;
         [(x, 1e-6), (x, 3e-7), (x + 3e-8, 3e-7), (x + 3e-8, 1e-6)]
     });
     let comb: geo::LineString<f64> =

@@ -157,38 +157,40 @@ impl LayerWriter {
         let mut placed = Vec::with_capacity(polygons.len());
         for original in polygons {
             let polygon = match &self.way {
-                Some(way) => {
-                    Cow::Owned(way.polygon(original).map_err(|problem| self.undefined(&problem))?)
-                }
-                None => Cow::Borrowed(original),
+                Some(way) => way.polygon(original).map_err(|problem| self.undefined(&problem))?,
+                None => original.clone(),
             };
-            if let (Some((from, to)), false) = (&self.ends, self.in_degrees)
-                && polygon.bounding_rect().is_some_and(|bounds| bounds.width() > WIDEST)
-            {
-                let halves =
-                    halves(original, from, to).map_err(|problem| self.undefined(&problem))?;
-                placed.extend(halves);
-                continue;
-            }
-            let beyond =
-                |c: geo::Coord<f64>| c.x.abs() > WEB_MERCATOR_M || c.y.abs() > WEB_MERCATOR_M;
-            if self.in_web_tiles && polygon.exterior().0.iter().any(|corner| beyond(*corner)) {
-                return Err(Error::input(
-                    &self.path,
-                    "buildings from 85 degrees south to 85 north, which is all that web maps show",
-                    "one beyond",
-                    "choose another format, such as .gpkg",
-                ));
-            }
-            match self.in_degrees.then(|| antimeridian::cut(&polygon)).flatten() {
-                Some(parts) => placed.extend(parts),
-                None => placed.push(polygon.into_owned()),
-            }
+            let jumps = || polygon.bounding_rect().is_some_and(|bounds| bounds.width() > WIDEST);
+            let parts = match &self.ends {
+                Some((from, to)) if !self.in_degrees && jumps() => {
+                    halves(original, from, to).map_err(|problem| self.undefined(&problem))?
+                }
+                _ => match self.in_degrees.then(|| antimeridian::cut(&polygon)).flatten() {
+                    Some(parts) => parts.0,
+                    None => vec![polygon],
+                },
+            };
+            self.check_in_web_tiles(&parts)?;
+            placed.extend(parts);
         }
         Ok(Cow::Owned(match <[_; 1]>::try_from(placed) {
             Ok([polygon]) => polygon.into(),
             Err(polygons) => geo::MultiPolygon(polygons).into(),
         }))
+    }
+
+    fn check_in_web_tiles(&self, polygons: &[geo::Polygon<f64>]) -> Result<()> {
+        let beyond = |c: &geo::Coord<f64>| c.x.abs() > WEB_MERCATOR_M || c.y.abs() > WEB_MERCATOR_M;
+        let mut corners = polygons.iter().flat_map(|polygon| &polygon.exterior().0);
+        if !self.in_web_tiles || !corners.any(beyond) {
+            return Ok(());
+        }
+        Err(Error::input(
+            &self.path,
+            "buildings from 85 degrees south to 85 north, which is all that web maps show",
+            "one beyond",
+            "choose another format, such as .gpkg",
+        ))
     }
 
     fn undefined(&self, problem: &Error) -> Error {
