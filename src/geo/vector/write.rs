@@ -160,6 +160,7 @@ impl LayerWriter {
                 Some(way) => way.polygon(original).map_err(|problem| self.undefined(&problem))?,
                 None => original.clone(),
             };
+            self.check_in_web_tiles(&polygon)?;
             let jumps = || polygon.bounding_rect().is_some_and(|bounds| bounds.width() > WIDEST);
             let parts = match &self.ends {
                 Some((from, to)) if !self.in_degrees && jumps() => {
@@ -170,7 +171,6 @@ impl LayerWriter {
                     None => vec![polygon],
                 },
             };
-            self.check_in_web_tiles(&parts)?;
             placed.extend(parts);
         }
         Ok(Cow::Owned(match <[_; 1]>::try_from(placed) {
@@ -179,10 +179,9 @@ impl LayerWriter {
         }))
     }
 
-    fn check_in_web_tiles(&self, polygons: &[geo::Polygon<f64>]) -> Result<()> {
+    fn check_in_web_tiles(&self, polygon: &geo::Polygon<f64>) -> Result<()> {
         let beyond = |c: &geo::Coord<f64>| c.x.abs() > WEB_MERCATOR_M || c.y.abs() > WEB_MERCATOR_M;
-        let mut corners = polygons.iter().flat_map(|polygon| &polygon.exterior().0);
-        if !self.in_web_tiles || !corners.any(beyond) {
+        if !self.in_web_tiles || !polygon.exterior().0.iter().any(beyond) {
             return Ok(());
         }
         Err(Error::input(
