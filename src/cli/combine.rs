@@ -8,7 +8,7 @@ use super::{Context, stdout};
 use crate::config::ensemble::weights_of;
 use crate::config::infer::InferConfig;
 use crate::error::Result;
-use crate::output::Staged;
+use crate::output::{self, Staged};
 use crate::scores::provenance::{ITEM, file_name};
 use crate::scores::{self, Layer, Origin, Part, Provenance};
 use crate::{config, geo};
@@ -42,6 +42,7 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
+    output::check_distinct(&[Some(&args.output)], args.scores.iter().map(PathBuf::as_path))?;
     let config: InferConfig = args.config.load(&args.averaging.sets())?;
     config.validate()?;
     let weights =

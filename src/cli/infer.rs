@@ -1,6 +1,6 @@
 //! `geoseg infer`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::args::Delivery;
@@ -164,17 +164,18 @@ fn common_crs(scenes: &[Item]) -> Option<Crs> {
 
 /// A name for each scene: its file's, with its folder's before it where several files have that name.
 fn names_of(scenes: &[Item]) -> Result<Vec<String>> {
-    let own: Vec<String> = scenes.iter().map(|item| Scene::name_of(&item.scene)).collect();
-    let name = |(item, name): (&Item, &String)| {
-        let folder = item.scene.parent().and_then(Path::file_name);
-        match folder {
-            Some(folder) if own.iter().filter(|other| *other == name).count() > 1 => {
-                format!("{}_{name}", folder.to_string_lossy())
-            }
-            _ => name.clone(),
+    let mut uses: HashMap<String, usize> = HashMap::new();
+    for item in scenes {
+        *uses.entry(Scene::name_of(&item.scene)).or_default() += 1;
+    }
+    let name = |item: &Item| {
+        let name = Scene::name_of(&item.scene);
+        match item.scene.parent().and_then(Path::file_name) {
+            Some(folder) if uses[&name] > 1 => format!("{}_{name}", folder.to_string_lossy()),
+            _ => name,
         }
     };
-    let names: Vec<String> = scenes.iter().zip(&own).map(name).collect();
+    let names: Vec<String> = scenes.iter().map(name).collect();
     let mut known = HashSet::new();
     match names.iter().position(|name| !known.insert(name)) {
         None => Ok(names),
@@ -200,7 +201,9 @@ struct Targets<'a> {
 impl<'a> Targets<'a> {
     fn check(args: &'a Args, scenes: &[Item]) -> Result<Self> {
         let (buildings, scores) = (args.output.as_deref(), args.scores.as_deref());
-        let inputs = args.scoring.inputs().chain(scenes.iter().map(|item| item.scene.as_path()));
+        let scenes_and_truth =
+            scenes.iter().map(|item| item.scene.as_path()).chain(args.project.truth());
+        let inputs = args.scoring.inputs().chain(scenes_and_truth);
         output::check_distinct(&[buildings, scores], inputs)?;
         for path in [buildings, scores].into_iter().flatten() {
             config::check_effective(path, args.replaces())?;

@@ -32,6 +32,11 @@ pub struct Scored<'a> {
 const FULL_BYTE: f64 = 254.0;
 
 impl ProjectArgs {
+    /// Known buildings.
+    pub fn truth(&self) -> Option<&Path> {
+        self.truth.as_deref()
+    }
+
     /// Refuses, before any work is done, what could not be written.
     pub fn check(&self, overwrite: bool) -> Result<()> {
         let Some(path) = &self.qgis else { return Ok(()) };

@@ -91,13 +91,13 @@ pub fn weights_of(key: &str, weights: &[f64], count: usize, what: &str) -> Resul
 }
 
 fn above_zero(key: &str, weights: &[f64]) -> Result<()> {
-    // Sums of weights of this size are sums of numbers that single precision has.
-    let most = f64::from(f32::MAX);
-    match weights.iter().find(|weight| !(**weight > 0.0 && **weight <= most)) {
+    // Sums and shares of weights that single precision has are numbers of double precision.
+    let (least, most) = (f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX));
+    match weights.iter().find(|weight| !(least..=most).contains(*weight)) {
         None => Ok(()),
         Some(weight) => Err(Error::config(
             key,
-            format!("expected numbers above 0, up to {most:e}, found {weight}"),
+            format!("expected numbers above 0, {least:e} to {most:e}, found {weight}"),
         )),
     }
 }

@@ -36,7 +36,7 @@ pub use report::{EvalReport, SceneReport};
 use crate::error::{Error, Result};
 use crate::geo::SceneOptions;
 use crate::geo::vector::VectorSource;
-use crate::output::check_writable;
+use crate::output::{check_distinct, check_writable};
 use crate::picture::overlay;
 use crate::progress::Progress;
 
@@ -102,6 +102,16 @@ pub struct SceneInputs {
     pub scene_options: SceneOptions,
 }
 
+impl SceneInputs {
+    /// All files.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let vectors = [Some(&self.truth), self.predicted.as_ref(), self.aoi.as_ref()];
+        let rasters = [&self.scores, &self.mask, &self.scene];
+        let vectors = vectors.into_iter().flatten().map(|source| source.path.as_path());
+        vectors.chain(rasters.into_iter().flatten().map(PathBuf::as_path))
+    }
+}
+
 /// What pixel metrics were taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -160,6 +170,10 @@ impl EvalOptions {
 /// bad scene fails the whole call: totals over a part would be mistaken for the whole.
 pub fn run(options: &EvalOptions, progress: Progress) -> Result<EvalReport> {
     options.validate()?;
+    let overlays: Vec<_> = options.scenes.iter().map(|scene| options.overlay_of(scene)).collect();
+    let outputs: Vec<_> =
+        overlays.iter().chain([&options.json]).map(|output| output.as_deref()).collect();
+    check_distinct(&outputs, options.scenes.iter().flat_map(SceneInputs::files))?;
     if let Some(json) = &options.json {
         check_writable(json, options.overwrite)?;
     }

@@ -12,6 +12,7 @@ use super::polis::{OutlineDistances, Ruler};
 use super::region::Region;
 use super::{EvalOptions, SceneInputs, Source};
 use crate::error::{Error, Result};
+use crate::geo::vector::antimeridian::Beyond;
 use crate::geo::vector::{Footprints, VectorSource, read_footprints};
 use crate::geo::{Band, GeoTransform, Grid, Scene, SceneOptions, Window};
 use crate::progress::Progress;
@@ -121,18 +122,21 @@ fn reference_grid(inputs: &SceneInputs) -> Result<Option<Grid>> {
 /// Reads all vectors in the CRS of `grid`; in the truth's own where there is none. Coordinates are taken as they are, in
 /// pixels, where the grid has no CRS.
 pub(super) fn read_vectors(inputs: &SceneInputs, grid: Option<&Grid>) -> Result<Vectors> {
-    let beside = |found: Footprints| match grid {
-        Some(grid) => found.beside(grid),
-        None => found,
+    let truth = read_footprints(&inputs.truth, grid.and_then(|grid| grid.crs.as_ref()))?;
+    let beyond = match (grid, &truth.crs) {
+        (Some(grid), _) => Beyond::of(grid),
+        // A town on both sides of the line, not one around the whole Earth.
+        (None, Some(crs)) if crs.is_geographic() => Beyond::of_polygons(&truth.polygons),
+        _ => None,
     };
-    let truth = beside(read_footprints(&inputs.truth, grid.and_then(|grid| grid.crs.as_ref()))?);
+    let truth = truth.moved(beyond);
     warn_of(&inputs.truth, &truth);
     let crs = match grid {
         None => truth.crs.clone(),
         Some(grid) => grid.crs.clone(),
     };
     let read = |source: &VectorSource| -> Result<Footprints> {
-        let found = beside(read_footprints(source, crs.as_ref())?);
+        let found = read_footprints(source, crs.as_ref())?.moved(beyond);
         if let (None, None, Some(own)) = (grid, &crs, &found.crs) {
             return Err(Error::input(
                 &source.path,

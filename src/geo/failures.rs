@@ -33,8 +33,8 @@ pub(crate) fn written<T>(path: &Path, work: impl FnOnce() -> GdalResult<T>) -> R
     }
 }
 
-/// Runs `work`, which reads `path` through GDAL on this thread, and warns, once a file, of damaged pictures that GDAL goes on with:
-/// what they show is anything.
+/// Runs `work`, which reads `path` through GDAL on this thread, and warns, once a file, of damaged pictures whose pixels a decoder has
+/// made up.
 pub(crate) fn read<T>(path: &Path, work: impl FnOnce() -> T) -> T {
     static WARNED_OF: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     let (outcome, heard) = listen(work);
@@ -42,7 +42,9 @@ pub(crate) fn read<T>(path: &Path, work: impl FnOnce() -> T) -> T {
         && WARNED_OF.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned())
     {
         let path = path.display();
-        tracing::warn!("{path}: damaged ({message}); parts of it show anything: copy it again");
+        tracing::warn!(
+            "{path}: damaged ({message}); what its damaged parts show is made up: copy it again"
+        );
     }
     outcome
 }

@@ -159,13 +159,6 @@ impl Grid {
         [(0.0, 0.0), (w, 0.0), (w, h), (0.0, h)].map(|(c, r)| self.transform.apply(c, r))
     }
 
-    /// The longitude in the middle of a grid in degrees that reaches beyond 180 or -180, where others go on from the other side.
-    pub fn middle_beyond_180(&self) -> Option<f64> {
-        let [west, _, east, _] = self.bounds();
-        let in_degrees = self.crs.as_ref().is_some_and(Crs::is_geographic);
-        (in_degrees && (west < -180.0 || east > 180.0)).then_some(f64::midpoint(west, east))
-    }
-
     /// World bounds `[min x, min y, max x, max y]`.
     pub fn bounds(&self) -> [f64; 4] {
         let corners = self.corners();

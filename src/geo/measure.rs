@@ -33,10 +33,31 @@ impl AreaMeter {
     }
 }
 
+/// What a unit along x and one along y of a CRS are on the ground at a place: metres along the former, and metres along and across it for
+/// the latter (the axes of most projections are at right angles there, those of some are not).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UnitMetres {
+    /// A unit along x.
+    pub x: f64,
+    /// A unit along y.
+    pub y: (f64, f64),
+}
+
+impl UnitMetres {
+    /// A way in units, in metres.
+    pub fn of(&self, dx: f64, dy: f64) -> (f64, f64) {
+        (self.x * dx + self.y.0 * dy, self.y.1 * dy)
+    }
+
+    /// Square metres of a square unit.
+    pub fn area(&self) -> f64 {
+        self.x * self.y.1
+    }
+}
+
 impl AreaMeter {
-    /// Metres per unit along the axes of the CRS over a rectangle of some metres: their product is that of its area, their ratio that of
-    /// its sides.
-    pub fn metres_per_unit(&self, rect: geo::Rect<f64>) -> (f64, f64) {
+    /// Over a rectangle of some metres; areas are those of [`AreaMeter::area_m2`].
+    pub fn unit_metres(&self, rect: geo::Rect<f64>) -> UnitMetres {
         let (min, max) = (rect.min(), rect.max());
         let corners = [(min.x, min.y), (max.x, min.y), (max.x, max.y), (min.x, max.y)];
         let in_degrees = self.to_degrees.as_ref().and_then(|way| {
@@ -45,15 +66,22 @@ impl AreaMeter {
         });
         let of_place = in_degrees.and_then(|[a, b, c, d]| {
             let square = geo::Polygon::new([a, b, c, d].into_iter().collect(), Vec::new());
-            let scale = square.geodesic_area_signed().abs() / (rect.width() * rect.height());
-            let along_x = (short_m(a, b) + short_m(d, c)) / rect.width();
-            let along_y = (short_m(a, d) + short_m(b, c)) / rect.height();
-            let ratio = along_x / along_y;
-            let metres = ((scale * ratio).sqrt(), (scale / ratio).sqrt());
+            let area = square.geodesic_area_signed().abs() / (rect.width() * rect.height());
+            let mean = |p: (f64, f64), q: (f64, f64), length: f64| {
+                ((p.0 + q.0) / (2.0 * length), (p.1 + q.1) / (2.0 * length))
+            };
+            let along_x = mean(short_m(a, b), short_m(d, c), rect.width());
+            let along_y = mean(short_m(a, d), short_m(b, c), rect.height());
+            let x = along_x.0.hypot(along_x.1);
+            let along = (along_x.0 * along_y.0 + along_x.1 * along_y.1) / x;
+            let across = (along_x.0 * along_y.1 - along_x.1 * along_y.0).abs() / x;
+            // The area is known better than the lengths.
+            let factor = (area / (x * across)).sqrt();
+            let unit = UnitMetres { x: x * factor, y: (along * factor, across * factor) };
             let good = |metres: f64| metres.is_finite() && metres > 0.0;
-            (good(metres.0) && good(metres.1)).then_some(metres)
+            (good(unit.x) && good(unit.y.1) && along.is_finite()).then_some(unit)
         });
-        of_place.unwrap_or(self.unit_m)
+        of_place.unwrap_or(UnitMetres { x: self.unit_m.0, y: (0.0, self.unit_m.1) })
     }
 }
 
@@ -61,15 +89,15 @@ impl AreaMeter {
 const SEMI_MAJOR_M: f64 = 6_378_137.0;
 const ECCENTRICITY_2: f64 = 0.006_694_379_990_14;
 
-/// Metres between two longitudes and latitudes that lie some metres apart.
-fn short_m(a: (f64, f64), b: (f64, f64)) -> f64 {
+/// Metres to the east and north from one longitude and latitude to another some metres away.
+fn short_m(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
     let latitude = f64::midpoint(a.1, b.1).to_radians();
     let w = 1.0 - ECCENTRICITY_2 * latitude.sin().powi(2);
     let turn = b.0 - a.0;
     let turn = turn - (turn / 360.0).round() * 360.0;
     let east_m = SEMI_MAJOR_M / w.sqrt() * latitude.cos() * turn.to_radians();
     let north_m = SEMI_MAJOR_M * (1.0 - ECCENTRICITY_2) / (w * w.sqrt()) * (b.1 - a.1).to_radians();
-    east_m.hypot(north_m)
+    (east_m, north_m)
 }
 
 /// Ground metres per unit of a CRS, place by place. Belongs to the thread that made it.
@@ -132,13 +160,32 @@ mod tests {
         for latitude in [-80.0, -16.5, 0.1, 45.0, 71.0] {
             let rect = geo::Rect::new((179.9999, latitude), (180.0003, latitude + 2e-4));
             let meter = AreaMeter::new(Crs::wgs84().ok().as_ref(), 0.0, 0.0);
-            let (x, y) = meter.metres_per_unit(rect);
+            let UnitMetres { x, y: (along, y) } = meter.unit_metres(rect);
+            assert!(along.abs() < 1e-3, "{along}");
             let at = |x: f64, y: f64| Point::new(x, y);
             let (low, high) = (at(179.9999, latitude), at(180.0003, latitude));
             let east_m = Geodesic.distance(low, high) / 4e-4;
             let north_m = Geodesic.distance(low, at(179.9999, latitude + 2e-4)) / 2e-4;
             assert!((x / east_m - 1.0).abs() < 1e-4, "{latitude}: {x} {east_m}");
             assert!((y / north_m - 1.0).abs() < 1e-4, "{latitude}: {y} {north_m}");
+        }
+    }
+
+    #[test]
+    fn ways_are_as_long_where_axes_are_not_at_right_angles() {
+        use geo::{Distance, Geodesic, Point};
+        // Lambert's azimuthal projection, far from its centre.
+        let crs = Crs::from_epsg(3035).unwrap();
+        let to = Reprojection::new(&Crs::wgs84().unwrap(), &crs).unwrap();
+        let back = Reprojection::new(&crs, &Crs::wgs84().unwrap()).unwrap();
+        let (x, y) = to.point(60.0, 20.0).unwrap();
+        let rect = geo::Rect::new((x - 20.0, y - 20.0), (x + 20.0, y + 20.0));
+        let unit = AreaMeter::new(Some(&crs), x, y).unit_metres(rect);
+        for (dx, dy) in [(30.0, 0.0), (0.0, 30.0), (20.0, 20.0), (20.0, -20.0)] {
+            let at = |x, y| back.point(x, y).map(|(x, y)| Point::new(x, y)).unwrap();
+            let expected = Geodesic.distance(at(x, y), at(x + dx, y + dy));
+            let (a, b) = unit.of(dx, dy);
+            assert!((a.hypot(b) / expected - 1.0).abs() < 1e-3, "{dx} {dy}: {expected}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::plan::Axis;
 use crate::config::infer::{InferConfig, InferenceConfig};
 use crate::error::{Error, Result};
-use crate::geo::vector::antimeridian::turned;
+use crate::geo::vector::antimeridian::Beyond;
 use crate::geo::vector::{VectorSource, read_footprints};
 use crate::geo::{Crs, Grid, Reprojection, Scene, SceneOptions, Window};
 use crate::model::ModelSpec;
@@ -116,7 +116,7 @@ impl Input {
                 let way = Reprojection::new(&Crs::wgs84()?, crs)?;
                 let (x, y) =
                     way.point(x, y).map_err(|problem| outside(self.scene_path(), &problem))?;
-                let x = grid.middle_beyond_180().map_or(x, |middle| turned(x, middle));
+                let x = Beyond::of(grid).map_or(x, |beyond| beyond.x(x));
                 to_pixels.apply(x, y)
             }
             _ => (x, y),
@@ -309,7 +309,7 @@ fn bbox_px(scene: &Scene, bbox: BoundingBox) -> Result<[f64; 4]> {
         let (lon, lat) = (west + (east - west) * share, south + (north - south) * share);
         for (x, y) in [(lon, south), (lon, north), (west, lat), (east, lat)] {
             let (x, y) = way.point(x, y).map_err(|problem| outside(scene.path(), &problem))?;
-            let x = native.middle_beyond_180().map_or(x, |middle| turned(x, middle));
+            let x = Beyond::of(native).map_or(x, |beyond| beyond.x(x));
             bounds.add(to_pixels.apply(x, y));
         }
     }

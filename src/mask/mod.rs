@@ -106,7 +106,7 @@ pub fn run(
         photos.retain(|photo| !truth.holds(&photo.path));
         photos.iter().try_for_each(|photo| truth.check(photo))?;
     }
-    let targets = Targets::prepare(options, &photos)?;
+    let targets = Targets::prepare(options, &photos, truth.as_ref())?;
     let started = Instant::now();
     let bar = progress.bar("mask", photos.len() as u64, "photos");
     let mut table = write::Table::new();
@@ -164,7 +164,7 @@ struct Targets<'a>(&'a MaskOptions);
 
 impl<'a> Targets<'a> {
     /// Refuses, before any work is done, what could not be written; makes folders that are missing.
-    fn prepare(options: &'a MaskOptions, photos: &[Photo]) -> Result<Self> {
+    fn prepare(options: &'a MaskOptions, photos: &[Photo], truth: Option<&Truth>) -> Result<Self> {
         let targets = Self(options);
         for path in [&options.rle, &options.sheet].into_iter().flatten() {
             check_writable(path, options.overwrite)?;
@@ -174,7 +174,9 @@ impl<'a> Targets<'a> {
         let tables = [options.rle.as_deref(), options.sheet.as_deref()];
         let outputs: Vec<_> =
             tables.into_iter().chain(pictures.iter().map(|path| Some(path.as_path()))).collect();
-        check_distinct(&outputs, photos.iter().map(|photo| photo.path.as_path()))?;
+        let truth = truth.map(Truth::files).unwrap_or_default();
+        let inputs = photos.iter().map(|photo| photo.path.as_path()).chain(truth);
+        check_distinct(&outputs, inputs)?;
         let folders = [&options.masks, &options.cutouts];
         for folder in folders.into_iter().flatten() {
             check_writable(folder, true)?;

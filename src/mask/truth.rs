@@ -22,7 +22,12 @@ pub(super) enum Truth {
 impl Truth {
     /// A folder of masks whose names end in `suffix`, or a CSV of photos and run lengths under a line of headings.
     pub fn open(path: &Path, suffix: &str, order: Order) -> Result<Self> {
-        if path.extension().is_none_or(|extension| extension != "csv") {
+        let is_table = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
+        if !is_table && path.is_file() {
+            let hint = "give one of these";
+            return Err(Error::input(path, "a folder of masks, or a .csv", "another file", hint));
+        }
+        if !is_table {
             return Ok(Self::Folder(MaskFolder::open(path, suffix)?));
         }
         let file = std::fs::File::open(path).map_err(Error::io(path))?;
@@ -37,6 +42,14 @@ impl Truth {
             runs.entry(name_of(image)).or_default().push(of_image.to_owned());
         }
         Ok(Self::Table { path: path.to_owned(), order, runs })
+    }
+
+    /// All files.
+    pub fn files(&self) -> Vec<&Path> {
+        match self {
+            Self::Folder(folder) => folder.files().collect(),
+            Self::Table { path, .. } => vec![path],
+        }
     }
 
     /// Whether a file is a mask that lies among the photos.

@@ -65,13 +65,11 @@ impl Meter {
         let (dx, dy) = (half(g[1], g[2]), half(g[4], g[5]));
         let corners = ((centre.x - dx, centre.y - dy), (centre.x + dx, centre.y + dy));
         // Along the axes of the CRS, whichever way the pixels lie.
-        let metres = self.area.metres_per_unit(geo::Rect::new(corners.0, corners.1));
-        let walls = polygon.lines_iter().map(|line| {
-            ((line.end.x - line.start.x) * metres.0, (line.end.y - line.start.y) * metres.1)
-        });
+        let unit = self.area.unit_metres(geo::Rect::new(corners.0, corners.1));
+        let walls = polygon.lines_iter().map(|line| unit.of(line.dx(), line.dy()));
         let walls: Vec<(f64, f64)> = walls.collect();
         Some(Measures {
-            area_m2: polygon.unsigned_area() * metres.0 * metres.1,
+            area_m2: polygon.unsigned_area() * unit.area(),
             perimeter_m: walls.iter().map(|(x, y)| x.hypot(*y)).sum(),
             orientation_deg: orientation_deg(&walls),
             id: id_of(polygon, self.to_degrees.as_ref()),

@@ -71,7 +71,8 @@ impl Strips {
         };
         let mut rows_done = 0;
         let is_sound = |strip: &&Strip| {
-            let follows = strip.first_row == rows_done && strip.rows <= grid.height - rows_done;
+            let follows =
+                strip.first_row == rows_done && (1..=grid.height - rows_done).contains(&strip.rows);
             rows_done = strip.first_row.saturating_add(strip.rows);
             follows && strip.is_whole(folder)
         };

@@ -73,7 +73,7 @@ const TRAINING: &str = "train.toml";
 pub fn run(options: &Options, interrupt: &Interrupt, progress: Progress) -> Result<Report> {
     check(options)?;
     if options.begin == Begin::Anew {
-        check_init(options)?;
+        train::check_init(&options.training, &options.out)?;
         remove_search(&options.out)?;
     }
     open_folder(options)?;
@@ -165,19 +165,6 @@ fn check(options: &Options) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// Refuses to begin from a model that goes with the search that is replaced.
-fn check_init(options: &Options) -> Result<()> {
-    let place = |path: &Path| std::fs::canonicalize(path).ok();
-    let inside = place(Path::new(&options.training.model.init))
-        .zip(place(&options.out))
-        .is_some_and(|(init, out)| init.starts_with(out));
-    if !inside {
-        return Ok(());
-    }
-    let problem = "lies in the search that --overwrite removes; choose another folder for either";
-    Err(Error::config("model.init", problem))
 }
 
 /// Makes the folder, or finds that it holds the same search.

@@ -9,6 +9,7 @@ use geo::{Intersects, LineString, Orient, Polygon};
 use rstar::{AABB, RTree, RTreeObject};
 
 use crate::error::Result;
+use crate::geo::vector::antimeridian;
 use crate::geo::{Crs, Grid, Reprojection, Window};
 
 use super::set::Split;
@@ -27,17 +28,32 @@ pub struct Outline {
     pub space: usize,
     /// Its group.
     pub group: Group,
-    /// Longitude and latitude where the scene's CRS leads there.
-    pub polygon: Polygon<f64>,
+    /// Longitude and latitude where the scene's CRS leads there; two where the antimeridian cuts it.
+    pub parts: Vec<Polygon<f64>>,
 }
 
-impl RTreeObject for Outline {
+/// A part of the outline of a tile, by its number.
+struct Part {
+    tile: usize,
+    polygon: Polygon<f64>,
+}
+
+impl RTreeObject for Part {
     type Envelope = AABB<[f64; 2]>;
 
     fn envelope(&self) -> Self::Envelope {
-        let corners = self.polygon.exterior().0.iter().map(|c| [c.x, c.y]);
-        AABB::from_points(corners.collect::<Vec<_>>().iter())
+        envelope(&self.polygon)
     }
+}
+
+fn envelope(polygon: &Polygon<f64>) -> AABB<[f64; 2]> {
+    let corners = polygon.exterior().0.iter().map(|c| [c.x, c.y]);
+    AABB::from_points(corners.collect::<Vec<_>>().iter())
+}
+
+/// An outline in degrees as places that are compared: every longitude from -180 to 180.
+pub fn parts(outline: Polygon<f64>) -> Vec<Polygon<f64>> {
+    antimeridian::cut(&outline).map_or_else(|| vec![outline], |parts| parts.0)
 }
 
 /// The outline of the part of `window` inside `grid`, in degrees where the grid has a CRS, otherwise
@@ -79,19 +95,24 @@ pub fn to_degrees(crs: Option<&Crs>) -> Option<Reprojection> {
 pub fn keep(outlines: &[Outline]) -> Vec<bool> {
     let mut order: Vec<usize> = (0..outlines.len()).collect();
     order.sort_by_key(|&i| (rank(outlines[i].group), i));
-    let mut kept: RTree<Outline> = RTree::new();
+    let mut kept: RTree<Part> = RTree::new();
     let mut keep = vec![false; outlines.len()];
     for i in order {
         let tile = &outlines[i];
-        let free = kept.locate_in_envelope_intersecting(&tile.envelope()).all(|other| {
-            other.scene == tile.scene
-                || other.space != tile.space
-                || other.group == tile.group
-                || !other.polygon.intersects(&tile.polygon)
-        });
-        if free {
+        let free = |polygon: &Polygon<f64>| {
+            kept.locate_in_envelope_intersecting(&envelope(polygon)).all(|part| {
+                let other = &outlines[part.tile];
+                other.scene == tile.scene
+                    || other.space != tile.space
+                    || other.group == tile.group
+                    || !part.polygon.intersects(polygon)
+            })
+        };
+        if tile.parts.iter().all(free) {
             keep[i] = true;
-            kept.insert(tile.clone());
+            for polygon in &tile.parts {
+                kept.insert(Part { tile: i, polygon: polygon.clone() });
+            }
         }
     }
     keep
@@ -112,7 +133,7 @@ mod tests {
 
     fn square(scene: usize, split: Split, x: f64) -> Outline {
         let rect = geo::Rect::new((x, 0.0), (x + 1.0, 1.0));
-        Outline { scene, space: 0, group: Group::of(split), polygon: rect.to_polygon() }
+        Outline { scene, space: 0, group: Group::of(split), parts: parts(rect.to_polygon()) }
     }
 
     #[test]
@@ -124,6 +145,15 @@ mod tests {
             square(0, Split::Train, 5.0),
         ];
         assert_eq!(keep(&outlines), [true, false, true, true]);
+    }
+
+    #[test]
+    fn ground_is_the_same_however_often_it_is_counted_around_the_earth() {
+        let train = |x: f64| square(0, Split::Train, x);
+        let outlines = [square(1, Split::Val, 179.5), train(-180.9), train(180.2), train(0.0)];
+        assert_eq!(keep(&outlines), [true, false, false, true]);
+        let outlines = [square(1, Split::Val, -170.0), train(190.0), train(-171.5)];
+        assert_eq!(keep(&outlines), [true, false, true]);
     }
 
     #[test]

@@ -151,11 +151,13 @@ fn drop_overlaps(
         let way = ground::to_degrees(scene.native.crs.as_ref());
         for tile in &plan.tiles {
             let grid = &scene.scales[tile.scale].grid;
+            let outline = ground::outline(grid, tile.window, inset, way.as_ref())?;
+            let parts = if way.is_some() { ground::parts(outline) } else { vec![outline] };
             outlines.push(Outline {
                 scene: number,
                 space: spaces[number],
                 group: tile.group,
-                polygon: ground::outline(grid, tile.window, inset, way.as_ref())?,
+                parts,
             });
         }
     }

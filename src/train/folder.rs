@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::train::TrainConfig;
 use crate::error::{Error, Result};
 use crate::output::{Begin, check_writable};
 
@@ -136,6 +137,22 @@ pub fn remove_run(root: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses to begin from a model that goes with the run that is replaced: `--resume` could not find it again.
+///
+/// # Errors
+/// `model.init` lies in `out`.
+pub fn check_init(config: &TrainConfig, out: &Path) -> Result<()> {
+    let place = |path: &Path| std::fs::canonicalize(path).ok();
+    let inside = place(Path::new(&config.model.init))
+        .zip(place(out))
+        .is_some_and(|(init, out)| init.starts_with(out));
+    if !inside {
+        return Ok(());
+    }
+    let problem = "lies in the folder that --overwrite empties; copy it, or choose another folder";
+    Err(Error::config("model.init", problem))
 }
 
 fn list(folder: &Path) -> Result<Vec<PathBuf>> {

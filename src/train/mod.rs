@@ -72,7 +72,7 @@ use crate::output::Begin;
 use crate::progress::Bar;
 use crate::tiles::TileSet;
 
-pub use self::folder::remove_run;
+pub use self::folder::{check_init, remove_run};
 pub use self::watch::Watch;
 
 /// What a finished training reports.
@@ -138,6 +138,9 @@ where
     }
     let steps = setup.steps(device)?;
     let folder = Folder::open(out, begin)?;
+    if begin == Begin::Anew {
+        check_init(config, out)?;
+    }
     let resume = begin == Begin::Resume;
     let learner =
         if resume { setup.resumed::<B>(&folder.last(), device)? } else { setup.learner(device)? };

@@ -69,6 +69,11 @@ pub struct MaskFolder {
 }
 
 impl MaskFolder {
+    /// The masks.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.values().map(PathBuf::as_path)
+    }
+
     /// Looks for masks (PNG, GIF, TIFF, BMP) whose names end in `suffix`, before the extension.
     ///
     /// # Errors

@@ -127,6 +127,53 @@ fn scores_and_buildings_are_judged_on_both_sides() {
 }
 
 #[test]
+fn a_town_on_the_line_is_judged_without_a_raster_as_with_one() {
+    let place = place();
+    let truth = VectorSource::file(place.path().join("truth.geojson"));
+    let inputs =
+        SceneInputs { truth: truth.clone(), predicted: Some(truth), ..SceneInputs::default() };
+    let report =
+        evaluate(&EvalOptions { scenes: vec![inputs], ..EvalOptions::default() }, Progress::Hidden);
+    assert_eq!(report.unwrap().total.buildings.unwrap().true_positive, 5);
+}
+
+#[test]
+fn web_mercator_counts_on_as_degrees_do() {
+    let place = place();
+    let at = |name: &str| place.path().join(name);
+    let step = STEP.to_radians() * 6_378_137.0;
+    let north = {
+        let crs = Crs::from_epsg(3857).unwrap();
+        let way = geoseg::geo::Reprojection::new(&Crs::wgs84().unwrap(), &crs).unwrap();
+        way.point(179.0, -17.0).unwrap().1
+    };
+    let grid = Grid {
+        transform: GeoTransform([20_037_508.342_789 - 128.0 * step, step, 0.0, north, 0.0, -step]),
+        crs: Some(Crs::from_epsg(3857).unwrap()),
+        ..grid()
+    };
+    let scores: Vec<u8> = (0..WIDTH * HEIGHT).map(|i| if is_house(i) { 254 } else { 0 }).collect();
+    write_geotiff(&at("w.tif"), &grid, 1, &scores, Some(255.0), Compression::Deflate).unwrap();
+    let exact = PolygonizeOptions::exact(0.5);
+    let (crs, shown) = (OutputCrs::Auto, Progress::Hidden);
+    polygonize::run(&at("w.tif"), &exact, &at("w.geojson"), crs, false, "w", shown).unwrap();
+    let truth = VectorSource::file(at("w.geojson"));
+    let inputs = SceneInputs {
+        truth: truth.clone(),
+        predicted: Some(truth),
+        scores: Some(at("w.tif")),
+        ..SceneInputs::default()
+    };
+    let options =
+        EvalOptions { scenes: vec![inputs], all_touched: false, ..EvalOptions::default() };
+    let report = evaluate(&options, Progress::Hidden).unwrap();
+    assert_eq!(report.total.buildings.unwrap().true_positive, 5);
+    for pixels in &report.total.pixels {
+        assert_eq!(pixels.scores.true_positive, 5 * 256, "{pixels:?}");
+    }
+}
+
+#[test]
 fn areas_and_boxes_reach_across() {
     let place = place();
     untrained::model(&place.path().join("m.safetensors"), 3, 0.3);

@@ -64,6 +64,27 @@ const TRUTH: [[f64; 4]; 3] =
     [[10.0, 10.0, 20.0, 20.0], [50.0, 10.0, 20.0, 20.0], [10.0, 60.0, 20.0, 20.0]];
 
 #[test]
+fn truth_and_predictions_are_not_replaced_by_the_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let truth = write_vectors(&folder.path().join("truth.gpkg"), &[[10.0, 10.0, 20.0, 20.0]]);
+    let before = std::fs::read(&truth.path).unwrap();
+    let inputs = SceneInputs {
+        truth: truth.clone(),
+        predicted: Some(truth.clone()),
+        ..SceneInputs::default()
+    };
+    let options = EvalOptions {
+        scenes: vec![inputs],
+        json: Some(truth.path.clone()),
+        overwrite: true,
+        ..EvalOptions::default()
+    };
+    let error = run(&options, Progress::Hidden).unwrap_err().to_string();
+    assert!(error.contains("an output beside the inputs"), "{error}");
+    assert!(std::fs::read(&truth.path).unwrap() == before);
+}
+
+#[test]
 fn degrees_are_not_compared_with_coordinates_of_nobody_knows_where() {
     let folder = tempfile::tempdir().unwrap();
     let without = folder.path().join("truth.gpkg");

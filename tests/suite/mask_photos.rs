@@ -171,6 +171,9 @@ fn outputs_are_neither_each_other_nor_photos() {
     let fixed = "mask cars/images --model run/model.safetensors --device cpu --overwrite";
     let error = refused(&place, &format!("{fixed} --rle both.csv --sheet both.csv"));
     assert!(error.contains("both.csv: expected a file for each output"), "{error}");
+    let error =
+        refused(&place, &format!("{fixed} --truth cars/masks --truth-suffix _mask -o cars/masks"));
+    assert!(error.contains("_mask.png: expected an output beside the inputs"), "{error}");
     let png = place.path().join("png");
     std::fs::create_dir(&png).unwrap();
     let photo = image::open(place.path().join("cars/images/car0001_01.jpg")).unwrap();

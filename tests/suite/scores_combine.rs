@@ -272,6 +272,7 @@ fn what_cannot_be_combined_is_refused_by_name() {
         ("a.tif large.tif", ["large.tif", "found 37.5"]),
         ("a.tif a.tif --weight 1", ["ensemble.weights", "each of 2 files, found 1"]),
         ("a.tif a.tif --weight 1,-1", ["ensemble.weights", "above 0"]),
+        ("a.tif a.tif --weight 5e-324,1", ["ensemble.weights", "found 5"]),
         ("a.tif a.tif --weight 1e308,1e308", ["ensemble.weights", "found 1"]),
         ("a.tif gone.tif", ["gone.tif", "no such file"]),
     ] {

@@ -118,10 +118,12 @@ fn a_training_is_replaced_only_by_one_that_can_begin() {
     wrong.data.crop_px = 4096;
     start(&wrong, &set, &out, Begin::Anew, &Interrupt::default()).unwrap_err();
     assert!(std::fs::read(out.join("model.safetensors")).unwrap() == before);
-    // Not even the model that it replaces is lost before it is read.
-    let mut config = config(2);
-    config.model.init = out.join("model.safetensors").to_string_lossy().into_owned();
-    let report = start(&config, &set, &out, Begin::Anew, &Interrupt::default()).unwrap();
+    let mut from_itself = config(2);
+    from_itself.model.init = out.join("model.safetensors").to_string_lossy().into_owned();
+    let error = start(&from_itself, &set, &out, Begin::Anew, &Interrupt::default()).unwrap_err();
+    assert!(error.to_string().contains("model.init"), "{error}");
+    assert!(std::fs::read(out.join("model.safetensors")).unwrap() == before);
+    let report = start(&config(2), &set, &out, Begin::Anew, &Interrupt::default()).unwrap();
     assert_eq!(report.steps, 2);
 }
 

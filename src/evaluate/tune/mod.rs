@@ -17,7 +17,7 @@ use super::buildings::{BuildingCounts, BuildingScores};
 use super::pixels::{Confusion, PixelScores};
 use crate::config::polygonize::{MAX_RADIUS_M, PolygonizeOptions};
 use crate::error::{Error, Result};
-use crate::output::{check_writable, write_whole};
+use crate::output::{check_distinct, check_writable, write_whole};
 use crate::picture::chart::{Panel, Series, curves};
 use crate::progress::Progress;
 use crate::table::table;
@@ -173,6 +173,8 @@ impl TuneOptions {
 /// in a form that cannot be edited.
 pub fn run(options: &TuneOptions, progress: Progress) -> Result<TuneReport> {
     options.validate()?;
+    let outputs = [&options.chart, &options.json, &options.config].map(Option::as_deref);
+    check_distinct(&outputs, options.scenes.iter().flat_map(SceneInputs::files))?;
     for path in [&options.chart, &options.json].into_iter().flatten() {
         check_writable(path, options.overwrite)?;
     }

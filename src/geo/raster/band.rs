@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use gdal::raster::{GdalDataType, GdalType, RasterBand};
 use gdal::{Dataset, Metadata};
 
+use super::scene::alpha_of;
 use crate::error::{Error, Result};
 use crate::geo::dataset;
 use crate::geo::grid::{Grid, Window};
@@ -21,8 +22,10 @@ pub struct Band {
     grid: Grid,
     dtype: GdalDataType,
     nodata: Option<f64>,
-    /// Whether the file has a mask or an alpha band, which says where there is nothing.
+    /// Whether the file has a mask, which says where there is nothing.
     masked: bool,
+    /// A band of alpha, which says the same: where there is a nodata value, GDAL looks at that alone.
+    alpha: Option<usize>,
 }
 
 /// What a byte is under a mask.
@@ -60,8 +63,9 @@ impl Band {
             (band.band_type(), band.no_data_value(), flags)
         };
         let masked = !flags.is_all_valid() && !flags.is_nodata();
+        let alpha = if masked { None } else { alpha_of(&dataset).filter(|band| *band != number) };
         let grid = super::grid_of(&dataset);
-        Ok(Self { dataset, number, path: path.to_owned(), grid, dtype, nodata, masked })
+        Ok(Self { dataset, number, path: path.to_owned(), grid, dtype, nodata, masked, alpha })
     }
 
     /// The file.
@@ -120,12 +124,16 @@ impl Band {
     /// # Errors
     /// The file is damaged there.
     pub fn covered(&self, window: Window) -> Result<Option<Vec<bool>>> {
-        if !self.masked {
-            return Ok(None);
-        }
-        let band = self.dataset.rasterband(self.number).map_err(Error::gdal(&self.path))?;
-        let mask = band.open_mask_band().map_err(Error::gdal(&self.path))?;
-        let mask: Vec<u8> = self.read_as(&mask, window)?;
+        let band = |number| self.dataset.rasterband(number).map_err(Error::gdal(&self.path));
+        let mask: Vec<u8> = match self.alpha {
+            Some(alpha) => self.read_as(&band(alpha)?, window)?,
+            None if self.masked => {
+                let band = band(self.number)?;
+                let mask = band.open_mask_band().map_err(Error::gdal(&self.path))?;
+                self.read_as(&mask, window)?
+            }
+            None => return Ok(None),
+        };
         Ok(Some(mask.into_iter().map(|value| value == 0).collect()))
     }
 

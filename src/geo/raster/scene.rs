@@ -296,7 +296,7 @@ fn check_types(dataset: &Dataset, path: &Path, nodata: Option<f64>) -> Result<()
     Ok(())
 }
 
-fn alpha_of(dataset: &Dataset) -> Option<usize> {
+pub(super) fn alpha_of(dataset: &Dataset) -> Option<usize> {
     (1..=dataset.raster_count()).find(|&band| {
         let raster = dataset.rasterband(band);
         raster.is_ok_and(|r| r.color_interpretation() == ColorInterpretation::AlphaBand)

@@ -4,9 +4,13 @@ use geo::{
     BooleanOps, BoundingRect, LineString, MapCoords, MultiPolygon, Polygon, Rect, unary_union,
 };
 
+use crate::geo::grid::Grid;
+
 /// Half of the way around the Earth, degrees.
 const HALF: f64 = 180.0;
 const WHOLE: f64 = 360.0;
+/// Once around the equator of Web Mercator.
+const WHOLE_WEB_MERCATOR_M: f64 = 40_075_016.685_578_49;
 /// A cut's own vertices miss the meridian by up to this share of the polygon's extent: the overlay counts in
 /// whole fractions of that, some 2^-30.
 const ROUNDING: f64 = 1e-8;
@@ -61,26 +65,68 @@ pub fn cut_all(polygons: MultiPolygon<f64>) -> MultiPolygon<f64> {
     parts.collect()
 }
 
-/// The longitude at the nearest whole number of turns to `near`.
-pub fn turned(longitude: f64, near: f64) -> f64 {
-    longitude - ((longitude - near) / WHOLE).round() * WHOLE
+/// The coordinate at the nearest whole number of turns to `near`.
+fn turned(x: f64, near: f64, whole: f64) -> f64 {
+    x - ((x - near) / whole).round() * whole
 }
 
-/// Polygons as [`cut`] leaves them at the longitudes of a raster around `middle` that counts on beyond 180 or -180. Parts that lie side
-/// by side again are one.
-pub fn beside(polygons: MultiPolygon<f64>, middle: f64) -> MultiPolygon<f64> {
-    let mut moved = false;
-    let parts = polygons.into_iter().map(|polygon| {
-        let centre = polygon.bounding_rect().map_or(middle, |bounds| bounds.center().x);
-        let shift = turned(centre, middle) - centre;
-        if shift == 0.0 {
-            return polygon;
-        }
-        moved = true;
-        polygon.map_coords(|c| geo::Coord { x: c.x + shift, y: c.y })
-    });
-    let parts: Vec<_> = parts.collect();
-    if moved && parts.len() > 1 { unary_union(&parts) } else { MultiPolygon(parts) }
+/// Where a raster counts on beyond the antimeridian: what others write on the other side of the Earth lies beside it.
+#[derive(Clone, Copy, Debug)]
+pub struct Beyond {
+    /// Of the raster.
+    middle: f64,
+    /// Once around the Earth, in the units of its CRS.
+    whole: f64,
+}
+
+impl Beyond {
+    /// For a raster in degrees or Web Mercator that reaches beyond the end of the world; `None` for all others.
+    pub fn of(grid: &Grid) -> Option<Self> {
+        let crs = grid.crs.as_ref()?;
+        let whole = match crs.authority() {
+            _ if crs.is_geographic() => WHOLE,
+            Some(("EPSG", "3857")) => WHOLE_WEB_MERCATOR_M,
+            _ => return None,
+        };
+        Self::within(grid.bounds(), whole)
+    }
+
+    /// For polygons in degrees, cut at the antimeridian, that stand on both of its sides.
+    pub fn of_polygons<'a>(
+        polygons: impl IntoIterator<Item = &'a MultiPolygon<f64>>,
+    ) -> Option<Self> {
+        let boxes = polygons.into_iter().filter_map(BoundingRect::bounding_rect);
+        let (west, east) = boxes.fold((f64::INFINITY, f64::NEG_INFINITY), |(west, east), b| {
+            (west.min(b.min().x), east.max(b.max().x))
+        });
+        (east - west > HALF).then_some(Self { middle: HALF, whole: WHOLE })
+    }
+
+    fn within([west, _, east, _]: [f64; 4], whole: f64) -> Option<Self> {
+        let beyond = west < -whole / 2.0 || east > whole / 2.0;
+        beyond.then(|| Self { middle: f64::midpoint(west, east), whole })
+    }
+
+    /// A place as the raster counts it.
+    pub fn x(&self, x: f64) -> f64 {
+        turned(x, self.middle, self.whole)
+    }
+
+    /// Polygons as the raster counts; parts that lie side by side again are one.
+    pub fn polygons(&self, polygons: MultiPolygon<f64>) -> MultiPolygon<f64> {
+        let mut moved = false;
+        let parts = polygons.into_iter().map(|polygon| {
+            let centre = polygon.bounding_rect().map_or(self.middle, |bounds| bounds.center().x);
+            let shift = self.x(centre) - centre;
+            if shift == 0.0 {
+                return polygon;
+            }
+            moved = true;
+            polygon.map_coords(|c| geo::Coord { x: c.x + shift, y: c.y })
+        });
+        let parts: Vec<_> = parts.collect();
+        if moved && parts.len() > 1 { unary_union(&parts) } else { MultiPolygon(parts) }
+    }
 }
 
 /// The ring without jumps, its first vertex within half a turn of `near`.
@@ -89,7 +135,7 @@ fn unrolled(ring: &LineString<f64>, near: f64) -> LineString<f64> {
     ring.0
         .iter()
         .map(|c| {
-            before = turned(c.x, before);
+            before = turned(c.x, before, WHOLE);
             geo::Coord { x: before, y: c.y }
         })
         .collect()
@@ -154,16 +200,16 @@ mod tests {
         let halves = cut(&house).unwrap();
         assert_eq!(halves.0.len(), 2);
         for middle in [180.0, 181.0, -180.0, 540.0] {
-            let whole = beside(halves.clone(), middle);
+            let whole = Beyond { middle, whole: WHOLE }.polygons(halves.clone());
             assert_eq!(whole.0.len(), 1, "{middle}");
             let (west, east) = longitudes(&whole.0[0]);
-            let from = turned(179.9, middle);
+            let from = turned(179.9, middle, WHOLE);
             assert!(
                 (west - from).abs() < 1e-8 && (east - from - 0.3).abs() < 1e-8,
                 "{west} {east}"
             );
         }
-        assert_eq!(beside(halves.clone(), 0.0), halves);
+        assert_eq!(Beyond { middle: 0.0, whole: WHOLE }.polygons(halves.clone()), halves);
     }
 
     proptest! {

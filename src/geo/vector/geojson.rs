@@ -19,7 +19,7 @@ use crate::output::final_name;
 const STEPS_A_DEGREE: f64 = 1e7;
 /// For outlines finer than that, which rounded to a centimetre would cross themselves.
 const FINE_STEPS_A_DEGREE: f64 = 1e10;
-/// Degrees: only outlines with a shorter edge need a look whether rounding breaks them.
+/// Degrees: only outlines with a shorter edge, or with holes, need a look whether rounding breaks them.
 const SHORT_EDGE: f64 = 1e-6;
 
 /// A file that grows feature by feature.
@@ -157,12 +157,16 @@ impl Serialize for Properties<'_> {
 /// How finely coordinates in degrees are written.
 fn steps_for(geometry: &geo::Geometry<f64>) -> f64 {
     let is_short = |line: geo::Line<f64>| line.dx().abs().max(line.dy().abs()) < SHORT_EDGE;
-    let has_short_edge = match geometry {
-        geo::Geometry::Polygon(polygon) => polygon.lines_iter().any(is_short),
-        geo::Geometry::MultiPolygon(polygons) => polygons.lines_iter().any(is_short),
+    // A hole may come near a wall that is longer.
+    let may_break = |polygon: &geo::Polygon<f64>| {
+        !polygon.interiors().is_empty() || polygon.lines_iter().any(is_short)
+    };
+    let may_break = match geometry {
+        geo::Geometry::Polygon(polygon) => may_break(polygon),
+        geo::Geometry::MultiPolygon(polygons) => polygons.iter().any(may_break),
         _ => false,
     };
-    if !has_short_edge {
+    if !may_break {
         return STEPS_A_DEGREE;
     }
     let coarse = geometry.map_coords(|c| rounded(c, STEPS_A_DEGREE).into());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use geo::{Area, MakeValid, Validation, unary_union};
 use serde::{Deserialize, Serialize};
 
-use super::antimeridian::{beside, cut_all};
+use super::antimeridian::{Beyond, cut_all};
 use super::features::FeatureReader;
 use crate::error::Result;
 use crate::geo::crs::{Crs, Reprojection};
@@ -45,11 +45,17 @@ pub struct Footprints {
 }
 
 impl Footprints {
-    /// At the longitudes of `grid`, if these go on beyond 180 or -180.
+    /// As `grid` counts, if it goes on beyond the antimeridian.
     #[must_use]
-    pub fn beside(mut self, grid: &Grid) -> Self {
-        if let Some(middle) = grid.middle_beyond_180() {
-            self.polygons = self.polygons.into_iter().map(|shape| beside(shape, middle)).collect();
+    pub fn beside(self, grid: &Grid) -> Self {
+        self.moved(Beyond::of(grid))
+    }
+
+    /// As a raster or other polygons count beyond the antimeridian.
+    #[must_use]
+    pub fn moved(mut self, beyond: Option<Beyond>) -> Self {
+        if let Some(beyond) = beyond {
+            self.polygons = self.polygons.into_iter().map(|shape| beyond.polygons(shape)).collect();
         }
         self
     }

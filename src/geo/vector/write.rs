@@ -51,7 +51,7 @@ pub struct LayerWriter {
     path: PathBuf,
 }
 
-/// In the units of a projected CRS, a building that is wider jumps from one end of the world to the other.
+/// More than any building measures, in the units of a projected CRS.
 const WIDEST: f64 = 1e6;
 
 /// Half the side of the world in web Mercator.
@@ -100,7 +100,7 @@ impl LayerWriter {
             _ => None,
         };
         let in_degrees = target.as_ref().is_some_and(Crs::is_geographic);
-        let ends = way.as_ref().and_then(|_| crs.cloned().zip(target.clone()));
+        let ends = crs.cloned().zip(target.clone());
         let crs = target.as_ref();
         let sink = match format {
             Format::GeoParquet => Sink::Parquet(Box::new(GeoParquet::create(path, crs, fields)?)),
@@ -161,8 +161,12 @@ impl LayerWriter {
                 None => original.clone(),
             };
             self.check_in_web_tiles(&polygon)?;
-            let jumps = || polygon.bounding_rect().is_some_and(|bounds| bounds.width() > WIDEST);
+            let jumps = || {
+                let bounds = polygon.bounding_rect();
+                bounds.is_some_and(|bounds| bounds.width() > WIDEST || self.leaves_tiles(&bounds))
+            };
             let parts = match &self.ends {
+                // No building is that wide: it jumps from one end of the world to the other.
                 Some((from, to)) if !self.in_degrees && jumps() => {
                     halves(original, from, to).map_err(|problem| self.undefined(&problem))?
                 }
@@ -179,8 +183,14 @@ impl LayerWriter {
         }))
     }
 
+    /// Whether a polygon goes on beyond the antimeridian, where there are no tiles.
+    fn leaves_tiles(&self, bounds: &geo::Rect<f64>) -> bool {
+        let most = bounds.min().x.abs().max(bounds.max().x.abs());
+        self.in_web_tiles && most > WEB_MERCATOR_M
+    }
+
     fn check_in_web_tiles(&self, polygon: &geo::Polygon<f64>) -> Result<()> {
-        let beyond = |c: &geo::Coord<f64>| c.x.abs() > WEB_MERCATOR_M || c.y.abs() > WEB_MERCATOR_M;
+        let beyond = |c: &geo::Coord<f64>| c.y.is_nan() || c.y.abs() > WEB_MERCATOR_M;
         if !self.in_web_tiles || !polygon.exterior().0.iter().any(beyond) {
             return Ok(());
         }
