@@ -95,10 +95,10 @@ fn above_zero(key: &str, weights: &[f64]) -> Result<()> {
     let (least, most) = (f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX));
     match weights.iter().find(|weight| !(least..=most).contains(*weight)) {
         None => Ok(()),
-        Some(weight) => Err(Error::config(
-            key,
-            format!("expected numbers above 0, {least:e} to {most:e}, found {weight}"),
-        )),
+        Some(weight) => {
+            let expected = "numbers above 0 that single precision has";
+            Err(Error::config(key, format!("expected {expected}, found {weight:?}")))
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{BufWriter, IntoInnerError, Write};
 use std::path::{Path, PathBuf};
 
 use geo::winding_order::{Winding, WindingOrder};
-use geo::{LineString, LinesIter, MapCoords, Validation};
+use geo::{CoordsIter, LineString, LinesIter, MapCoords, Validation};
 use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Serialize, Serializer};
 use serde_json::json;
@@ -19,8 +19,10 @@ use crate::output::final_name;
 const STEPS_A_DEGREE: f64 = 1e7;
 /// For outlines finer than that, which rounded to a centimetre would cross themselves.
 const FINE_STEPS_A_DEGREE: f64 = 1e10;
-/// Degrees: only outlines with a shorter edge, or with holes, need a look whether rounding breaks them.
+/// Degrees: only outlines with a shorter edge need a look whether rounding breaks them.
 const SHORT_EDGE: f64 = 1e-6;
+/// Outlines with more corners get fine coordinates without a look.
+const MOST_CORNERS: usize = 500;
 
 /// A file that grows feature by feature.
 pub(super) struct GeoJson {
@@ -157,17 +159,17 @@ impl Serialize for Properties<'_> {
 /// How finely coordinates in degrees are written.
 fn steps_for(geometry: &geo::Geometry<f64>) -> f64 {
     let is_short = |line: geo::Line<f64>| line.dx().abs().max(line.dy().abs()) < SHORT_EDGE;
-    // A hole may come near a wall that is longer.
-    let may_break = |polygon: &geo::Polygon<f64>| {
-        !polygon.interiors().is_empty() || polygon.lines_iter().any(is_short)
-    };
-    let may_break = match geometry {
-        geo::Geometry::Polygon(polygon) => may_break(polygon),
-        geo::Geometry::MultiPolygon(polygons) => polygons.iter().any(may_break),
+    let has_short_edge = match geometry {
+        geo::Geometry::Polygon(polygon) => polygon.lines_iter().any(is_short),
+        geo::Geometry::MultiPolygon(polygons) => polygons.lines_iter().any(is_short),
         _ => false,
     };
-    if !may_break {
+    if !has_short_edge {
         return STEPS_A_DEGREE;
+    }
+    // To look costs the square of the holes.
+    if geometry.coords_count() > MOST_CORNERS {
+        return FINE_STEPS_A_DEGREE;
     }
     let coarse = geometry.map_coords(|c| rounded(c, STEPS_A_DEGREE).into());
     if coarse.is_valid() || !geometry.is_valid() { STEPS_A_DEGREE } else { FINE_STEPS_A_DEGREE }
