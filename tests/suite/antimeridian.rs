@@ -108,13 +108,13 @@ fn tiles_are_labelled_on_both_sides() {
     assert_eq!(labelled, 5 * 256);
 }
 
-#[test]
-fn scores_and_buildings_are_judged_on_both_sides() {
-    let place = place();
+/// That buildings judged by themselves, and the scores that they were made of, are right to the pixel.
+fn assert_all_found(place: &Place, buildings: &str, scores: &str) {
+    let truth = VectorSource::file(place.path().join(buildings));
     let inputs = SceneInputs {
-        truth: VectorSource::file(place.path().join("truth.geojson")),
-        predicted: Some(VectorSource::file(place.path().join("truth.geojson"))),
-        scores: Some(place.path().join("scores.tif")),
+        truth: truth.clone(),
+        predicted: Some(truth),
+        scores: Some(place.path().join(scores)),
         ..SceneInputs::default()
     };
     let options =
@@ -124,6 +124,12 @@ fn scores_and_buildings_are_judged_on_both_sides() {
     for pixels in &report.total.pixels {
         assert_eq!(pixels.scores.true_positive, 5 * 256, "{pixels:?}");
     }
+}
+
+#[test]
+fn scores_and_buildings_are_judged_on_both_sides() {
+    let place = place();
+    assert_all_found(&place, "truth.geojson", "scores.tif");
 }
 
 #[test]
@@ -157,20 +163,7 @@ fn web_mercator_counts_on_as_degrees_do() {
     let exact = PolygonizeOptions::exact(0.5);
     let (crs, shown) = (OutputCrs::Auto, Progress::Hidden);
     polygonize::run(&at("w.tif"), &exact, &at("w.geojson"), crs, false, "w", shown).unwrap();
-    let truth = VectorSource::file(at("w.geojson"));
-    let inputs = SceneInputs {
-        truth: truth.clone(),
-        predicted: Some(truth),
-        scores: Some(at("w.tif")),
-        ..SceneInputs::default()
-    };
-    let options =
-        EvalOptions { scenes: vec![inputs], all_touched: false, ..EvalOptions::default() };
-    let report = evaluate(&options, Progress::Hidden).unwrap();
-    assert_eq!(report.total.buildings.unwrap().true_positive, 5);
-    for pixels in &report.total.pixels {
-        assert_eq!(pixels.scores.true_positive, 5 * 256, "{pixels:?}");
-    }
+    assert_all_found(&place, "w.geojson", "w.tif");
 }
 
 #[test]
