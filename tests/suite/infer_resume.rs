@@ -77,11 +77,13 @@ fn scored_rows_that_are_not_as_they_were_are_scored_again() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let read = |name: &str| std::fs::read(place.path().join(name)).unwrap();
     let folder = place.path().join("b.geojson.unfinished");
-    let strip = folder.join("scene-0/rows_000000000.tif");
+    let strips = folder.join("scene-0/model-0");
+    let strip = strips.join("rows_000000000.tif");
+    let mut damaged = 0;
     for damage in ["cut short", "gone"] {
         let mut command = place.command(&arguments("b.geojson", "b.tif", &["--overwrite"]));
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        while !folder.join("scene-0/journal.json").exists() && child.try_wait().unwrap().is_none() {
+        while !strips.join("journal.json").exists() && child.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(1));
         }
         child.kill().unwrap();
@@ -94,11 +96,13 @@ fn scored_rows_that_are_not_as_they_were_are_scored_again() {
             "gone" => std::fs::remove_file(&strip).unwrap(),
             _ => std::fs::File::options().write(true).open(&strip).unwrap().set_len(100).unwrap(),
         }
+        damaged += 1;
         let ran = place.run(&arguments("b.geojson", "b.tif", &["--resume", "--overwrite"]));
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
         assert!(ran.stderr.contains("scored again"), "{}", ran.stderr);
         assert!(read("b.geojson") == read("whole.geojson") && read("b.tif") == read("whole.tif"));
     }
+    assert!(damaged > 0);
 }
 
 #[test]
