@@ -81,7 +81,7 @@ fn scored_rows_that_are_not_as_they_were_are_scored_again() {
     let strip = strips.join("rows_000000000.tif");
     let mut damaged = 0;
     for damage in ["cut short", "gone"] {
-        let mut command = place.command(&arguments("b.geojson", "b.tif", &["--overwrite"]));
+        let mut command = place.command(&arguments("b.geojson", "b.tif", &[]));
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         while !strips.join("journal.json").exists() && child.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(1));
@@ -97,10 +97,13 @@ fn scored_rows_that_are_not_as_they_were_are_scored_again() {
             _ => std::fs::File::options().write(true).open(&strip).unwrap().set_len(100).unwrap(),
         }
         damaged += 1;
-        let ran = place.run(&arguments("b.geojson", "b.tif", &["--resume", "--overwrite"]));
+        let ran = place.run(&arguments("b.geojson", "b.tif", &["--resume"]));
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
         assert!(ran.stderr.contains("scored again"), "{}", ran.stderr);
         assert!(read("b.geojson") == read("whole.geojson") && read("b.tif") == read("whole.tif"));
+        for name in ["b.geojson", "b.tif"] {
+            std::fs::remove_file(place.path().join(name)).unwrap();
+        }
     }
     assert!(damaged > 0);
 }
