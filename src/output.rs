@@ -9,10 +9,9 @@ use crate::error::{Error, Result};
 use crate::geo::remote;
 
 /// What to do with what an earlier run has left.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin {
     /// Refuse.
-    #[default]
     New,
     /// Replace it.
     Anew,
